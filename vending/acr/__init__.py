@@ -1,0 +1,1 @@
+"""Azure Container Registry: scopes, the exchange, and what a vended token says."""

@@ -1,0 +1,61 @@
+"""The values that verification passes along, one type for each degree of trust. No behaviour.
+
+`RawToken` → `PeekedToken` → `VerifiedClaims`: a later stage accepts only what the stage before it produced, so a value
+that nobody verified cannot reach a decision (mypy proves it).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NewType, TypeAlias
+
+JsonValue: TypeAlias = "None | bool | int | float | str | Sequence[JsonValue] | Mapping[str, JsonValue]"
+Claims: TypeAlias = Mapping[str, JsonValue]
+
+RawToken = NewType("RawToken", str)
+"""A subject token exactly as it came in; nothing about it is known. Never log it."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeekedToken:
+    """Hold a well-formed token whose signature nobody has checked: good for finding the issuer, and for nothing else."""
+
+    raw: RawToken = field(repr=False)
+    header: Claims = field(repr=False)
+    unverified_claims: Claims = field(repr=False)
+    issuer: str
+    """The `iss` claim as the token states it."""
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedClaims:
+    """Hold the claims of a token that passed every check of its issuer; the only claims that a decision accepts."""
+
+    issuer: str
+    """The issuer's name in the policy."""
+    claims: Claims = field(repr=False)
+
+
+Replay: TypeAlias = Literal["once", "reuse"]
+
+
+@dataclass(frozen=True, slots=True)
+class Issuer:
+    """Say what verification must know about one trusted issuer; built from the policy.
+
+    `url` is compared with `iss` character by character; `max_token_lifetime` is in seconds. With `static_keys` (a JWK
+    set, RFC 7517 section 5, already parsed as JSON) nothing is ever fetched. `ca_pem` replaces the public certificate
+    authorities for this issuer alone.
+    """
+
+    name: str
+    url: str
+    audience: str
+    algorithms: frozenset[str]
+    max_token_lifetime: int
+    replay: Replay
+    enabled: bool = True
+    allow_extra_audiences: bool = False
+    static_keys: Claims | None = field(default=None, repr=False)
+    ca_pem: str | None = field(default=None, repr=False)
