@@ -1,0 +1,1 @@
+"""Entra ID: clouds, and the identities that the service mints with."""
