@@ -106,7 +106,9 @@ CATALOGUE: Final[Mapping[Reason, Entry]] = {
         415, "invalid_request", "Send Content-Type: application/x-www-form-urlencoded."
     ),
     Reason.METHOD_NOT_ALLOWED: Entry(405, "invalid_request", "Use a method that the Allow header names."),
-    Reason.NOT_FOUND: Entry(404, "invalid_request", "There is nothing at this path; /openapi.json lists what there is."),
+    Reason.NOT_FOUND: Entry(
+        404, "invalid_request", "There is nothing at this path; /openapi.json lists what there is."
+    ),
     Reason.UNSUPPORTED_GRANT_TYPE: Entry(
         400, "unsupported_grant_type", "Use grant_type urn:ietf:params:oauth:grant-type:token-exchange."
     ),
@@ -171,16 +173,14 @@ CATALOGUE: Final[Mapping[Reason, Entry]] = {
     Reason.REGISTRY_UNAVAILABLE: Entry(
         503, "temporarily_unavailable", "The registry does not answer; try again later."
     ),
-    Reason.REGISTRY_THROTTLED: Entry(
-        503, "temporarily_unavailable", "The registry is throttling; try again later."
-    ),
+    Reason.REGISTRY_THROTTLED: Entry(503, "temporarily_unavailable", "The registry is throttling; try again later."),
     Reason.REPLAY_STORE_UNAVAILABLE: Entry(
         503, "temporarily_unavailable", "The replay store does not answer; try again later."
     ),
-    Reason.DEADLINE_EXCEEDED: Entry(
-        504, "temporarily_unavailable", "The request took too long; try again."
+    Reason.DEADLINE_EXCEEDED: Entry(504, "temporarily_unavailable", "The request took too long; try again."),
+    Reason.INTERNAL_ERROR: Entry(
+        500, "server_error", "An unexpected error happened; tell the operator the request_id."
     ),
-    Reason.INTERNAL_ERROR: Entry(500, "server_error", "An unexpected error happened; tell the operator the request_id."),
 }
 
 _UNPRINTABLE = re.compile(r"[^\x20\x21\x23-\x5B\x5D-\x7E]")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,32 +33,176 @@ KNOWN_SETTINGS: Final = frozenset(
 )
 """Every setting that the app itself reads, besides those that begin with `VENDING_SECRET_`."""
 
-_TABLE = re.compile(r"[A-Za-z][A-Za-z0-9]{2,62}")
+_LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+_MAX_SECONDS: Final = 86_400.0
+_TABLE_PATH = re.compile(r"/[A-Za-z][A-Za-z0-9]{2,62}")
 _TABLE_HOST = re.compile(r"[a-z0-9]{3,24}\.table\.core\.(windows\.net|usgovcloudapi\.net|chinacloudapi\.cn)")
 _HOST = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*(:[0-9]{1,5})?")
+_CLIENT_ID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
 
 class SettingsError(Exception):
     """Say which setting cannot be used, and what to write instead; the app does not start."""
 
 
-def is_loopback(host: str) -> bool:
-    """Tell whether a host name or address (no port, no brackets) is this machine's own."""
-    if host == "localhost":
+def is_loopback(host: str | None) -> bool:
+    """Tell whether a host (no port, no brackets) is one of those that `VENDING_ALLOW_LOOPBACK` is about."""
+    return host in _LOOPBACK
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Hold the settings, parsed. Durations are in seconds.
+
+    `policy` is a path or the https URL of a blob; `replay_table` is None where the replay store is this instance's
+    memory; `environment` is what credentials and secrets are read from, and stays out of the repr.
+    """
+
+    policy: Path | str
+    public_url: str
+    policy_refresh_seconds: float = 60.0
+    policy_max_stale_seconds: float = 3600.0
+    replay_table: str | None = None
+    deadline_seconds: float = 20.0
+    custom_hosts: frozenset[str] = frozenset()
+    allow_loopback: bool = False
+    telemetry: bool = False
+    client_id: str | None = None
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def replay_store(self) -> str:
+        """Name the kind of replay store in force: `memory` or `table`."""
+        return "memory" if self.replay_table is None else "table"
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Settings:
+        """Read every setting. Raises `SettingsError` naming the first one that cannot be used."""
+        read = _Reader(environment)
+        loopback = read.allow_loopback()
+        return cls(
+            policy=read.policy(loopback),
+            public_url=read.public_url(loopback),
+            policy_refresh_seconds=read.seconds("VENDING_POLICY_REFRESH_SECONDS", 60.0),
+            policy_max_stale_seconds=read.seconds("VENDING_POLICY_MAX_STALE_SECONDS", 3600.0),
+            replay_table=read.replay_table(loopback),
+            deadline_seconds=read.seconds("VENDING_DEADLINE_SECONDS", 20.0),
+            custom_hosts=read.custom_hosts(),
+            allow_loopback=loopback,
+            telemetry=read.telemetry(),
+            client_id=read.client_id(),
+            environment=environment,
+        )
+
+
+class _Reader:
+    """Parse one environment; an empty value is an unset one, as app settings cannot be removed everywhere."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+
+    def _get(self, name: str) -> str | None:
+        return self._environment.get(name, "").strip() or None
+
+    def allow_loopback(self) -> bool:
+        value = self._get("VENDING_ALLOW_LOOPBACK")
+        if value is None:
+            return False
+        if value != "1":
+            raise SettingsError("VENDING_ALLOW_LOOPBACK must be 1 or unset.")
+        if self._get("WEBSITE_INSTANCE_ID") is not None:
+            raise SettingsError("VENDING_ALLOW_LOOPBACK is for local work; remove it from an app that runs in Azure.")
         return True
+
+    def seconds(self, name: str, default: float) -> float:
+        value = self._get(name)
+        if value is None:
+            return default
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not 0 < number <= _MAX_SECONDS:
+            raise SettingsError(f"{name} must be a number of seconds above 0, and at most {_MAX_SECONDS:g}.")
+        return number
+
+    def policy(self, loopback: bool) -> Path | str:
+        value = self._get("VENDING_POLICY") or "policy.yaml"
+        if "://" not in value:
+            return APP_ROOT / value  # An absolute path stays what it is.
+        parts = _url("VENDING_POLICY", value, loopback)
+        if parts.query or parts.fragment:
+            raise SettingsError(
+                "VENDING_POLICY must have no query: the blob is read with the app's identity, never with a SAS."
+            )
+        if parts.path.count("/") < 2 or parts.path.endswith("/"):
+            raise SettingsError(
+                "VENDING_POLICY must name a blob: https://<account>.blob.core.windows.net/<container>/<blob>."
+            )
+        return value
+
+    def public_url(self, loopback: bool) -> str:
+        value = self._get("VENDING_PUBLIC_URL")
+        if value is None:
+            host = self._get("WEBSITE_HOSTNAME")
+            if host is None:
+                raise SettingsError(
+                    "VENDING_PUBLIC_URL is not set; write the https URL at which callers reach the service."
+                )
+            value = f"https://{host}"
+        parts = _url("VENDING_PUBLIC_URL", value, loopback)
+        if parts.query or parts.fragment:
+            raise SettingsError("VENDING_PUBLIC_URL must have no query and no fragment.")
+        return value.rstrip("/")
+
+    def replay_table(self, loopback: bool) -> str | None:
+        value = self._get("VENDING_REPLAY_STORE")
+        if value is None or value == "memory":
+            return None
+        form = "VENDING_REPLAY_STORE must be memory or https://<account>.table.core.windows.net/<table>"
+        if "://" not in value:
+            raise SettingsError(f"{form}.")
+        parts = _url("VENDING_REPLAY_STORE", value, loopback)
+        table = parts.path.rpartition("/")
+        local = loopback and is_loopback(parts.hostname)
+        known_host = local or _TABLE_HOST.fullmatch(parts.netloc) is not None
+        # Azurite, the storage emulator, puts the account's name before the table's.
+        one_level = local or not table[0]
+        if not (known_host and one_level and _TABLE_PATH.fullmatch(f"/{table[2]}")) or parts.query or parts.fragment:
+            raise SettingsError(f"{form}, without a query.")
+        return value
+
+    def custom_hosts(self) -> frozenset[str]:
+        value = self._get("VENDING_CUSTOM_HOSTS")
+        if value is None:
+            return frozenset()
+        hosts = [host.strip() for host in value.split(",")]
+        bad = [host for host in hosts if not _HOST.fullmatch(host)]
+        if bad:
+            raise SettingsError("VENDING_CUSTOM_HOSTS must list exact lower-case host names, separated by commas.")
+        return frozenset(hosts)
+
+    def telemetry(self) -> bool:
+        value = self._get("VENDING_TELEMETRY")
+        if value not in {None, "off", "azure-monitor"}:
+            raise SettingsError("VENDING_TELEMETRY must be off or azure-monitor.")
+        return value == "azure-monitor"
+
+    def client_id(self) -> str | None:
+        value = self._get("AZURE_CLIENT_ID")
+        if value is not None and not _CLIENT_ID.fullmatch(value):
+            raise SettingsError("AZURE_CLIENT_ID must be the client id (a GUID) of the user-assigned identity.")
+        return value
+
+
+def _url(name: str, value: str, loopback: bool) -> SplitResult:
+    """Accept https, and http where the host is this machine and loopback is allowed; no credentials in the URL."""
     try:
-        return ipaddress.ip_address(host) in _LOOPBACK
+        parts = urlsplit(value)
+        usable = bool(parts.hostname) and parts.username is None and parts.password is None and parts.port != 0
     except ValueError:
-        return False
-
-
-class _Loopback:
-    """127.0.0.1 and ::1, the only addresses that `VENDING_ALLOW_LOOPBACK` is about."""
-
-    _addresses = frozenset({ipaddress.ip_address("127.0.0.1"), ipaddress.ip_address("::1")})
-
-    def __contains__(self, address: object) -> bool:
-        return address in self._addresses
-
-
-_LOOPBACK = _Loopback()
+        raise SettingsError(f"{name} is not a URL.") from None
+    plain = parts.scheme == "http" and loopback and is_loopback(parts.hostname)
+    if not usable or not (parts.scheme == "https" or plain) or not value.isascii() or any(c.isspace() for c in value):
+        raise SettingsError(f"{name} must be an https URL without credentials in it.")
+    return parts

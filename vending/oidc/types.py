@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NewType, TypeAlias
 
-JsonValue: TypeAlias = "None | bool | int | float | str | Sequence[JsonValue] | Mapping[str, JsonValue]"
+JsonValue: TypeAlias = "bool | int | float | str | Sequence[JsonValue] | Mapping[str, JsonValue] | None"
 Claims: TypeAlias = Mapping[str, JsonValue]
 
 RawToken = NewType("RawToken", str)
@@ -19,7 +19,7 @@ RawToken = NewType("RawToken", str)
 
 @dataclass(frozen=True, slots=True)
 class PeekedToken:
-    """Hold a well-formed token whose signature nobody has checked: good for finding the issuer, and for nothing else."""
+    """Hold a well-formed token whose signature nobody has checked: good for finding the issuer, for nothing else."""
 
     raw: RawToken = field(repr=False)
     header: Claims = field(repr=False)
