@@ -19,6 +19,9 @@ class SingleFlight(Generic[K, V]):
     def __init__(self) -> None:
         self._flights: dict[K, asyncio.Task[V]] = {}
 
+    def __contains__(self, key: K) -> bool:
+        return key in self._flights
+
     def start(self, key: K, call: Callable[[], Coroutine[Any, Any, V]]) -> asyncio.Task[V]:
         """Return the flight for `key`, starting it with `call` if there is none; nobody has to wait for it."""
         task = self._flights.get(key)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _MAX_REDIRECTS: Final = 3
 _KEEPALIVE_SECONDS: Final = 50.0  # Azure's load balancers drop idle connections after four minutes; stay well below.
+_LONGEST_RETRY_AFTER_SECONDS: Final = 86_400.0
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
 
@@ -70,16 +71,21 @@ class Answer:
         return value
 
     def retry_after(self, now: float) -> float | None:
-        """Read `Retry-After` (RFC 9110 section 10.2.3) as seconds from now; None where absent or unreadable."""
-        text = self.headers.get("retry-after", "").strip()
-        if text.isascii() and text.isdigit():
-            return float(min(int(text[:9]), 86_400))
-        from email.utils import parsedate_to_datetime
+        """Read `Retry-After` as seconds from `now` (seconds since the epoch); None where absent or unreadable."""
+        return retry_after(self.headers.get("retry-after", ""), now)
 
-        try:
-            return min(max(parsedate_to_datetime(text).timestamp() - now, 0.0), 86_400.0)
-        except (ValueError, TypeError, OverflowError):
-            return None
+
+def retry_after(value: str, now: float) -> float | None:
+    """Read a `Retry-After` value (RFC 9110 section 10.2.3) as seconds from `now`, at most a day; None if unreadable."""
+    from email.utils import parsedate_to_datetime
+
+    text = value.strip()
+    if text.isascii() and text.isdigit():
+        return min(float(text[:9]), _LONGEST_RETRY_AFTER_SECONDS)
+    try:
+        return min(max(parsedate_to_datetime(text).timestamp() - now, 0.0), _LONGEST_RETRY_AFTER_SECONDS)
+    except (ValueError, TypeError, OverflowError):
+        return None
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

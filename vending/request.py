@@ -1,4 +1,4 @@
-"""Step 1, the shape of a `/token` or `/explain` request: media type, size, parameters, scope grammar. No I/O, no crypto.
+"""Step 1, the shape of a `/token` or `/explain` request: media type, size, parameters, scopes. No I/O, no crypto.
 
 The request is an RFC 8693 token exchange; registries are named with `audience` or `resource` (RFC 8707).
 """

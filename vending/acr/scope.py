@@ -93,7 +93,9 @@ def _parse_one(item: str) -> Scope:
     if item == str(CATALOG):
         return CATALOG
     if "*" in item:
-        raise Refusal(Reason.WILDCARD_SCOPE, f"The scope {quote(item)} has a wildcard; name the repository and actions.")
+        raise Refusal(
+            Reason.WILDCARD_SCOPE, f"The scope {quote(item)} has a wildcard; name the repository and actions."
+        )
     kind, _, rest = item.partition(":")
     name, _, listed = rest.partition(":")
     actions = listed.split(",")

@@ -1,0 +1,128 @@
+"""What a vended token says, and whether it says exactly what was decided. Pure; verifies no signature.
+
+ACR publishes no keys for its tokens, so their signatures cannot be checked here; they come straight from the registry
+over TLS. What is checked is that the registry granted neither less nor more than was asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from vending.acr.scope import ACTIONS, CATALOG, Scope, repository
+from vending.errors import Reason, Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Pair = tuple[str, str, str]
+"""(type, name, action): the smallest thing that a token can allow."""
+
+_ROLES: Final[Mapping[str, tuple[str, str]]] = {
+    "pull": ("AcrPull", "Container Registry Repository Reader"),
+    "metadata_read": ("AcrPull", "Container Registry Repository Reader"),
+    "push": ("AcrPush", "Container Registry Repository Writer"),
+    "metadata_write": ("AcrPush", "Container Registry Repository Writer"),
+    "delete": ("AcrDelete", "Container Registry Repository Contributor"),
+    "*": ("AcrPull", "Container Registry Repository Catalog Lister"),
+}
+"""Action → the built-in role that allows it, in classic and in ABAC mode (Azure's page on built-in roles)."""
+
+
+@dataclass(frozen=True, slots=True)
+class VendedToken:
+    """Hold a registry access token that says exactly what was decided. `expires_at` is in seconds since the epoch."""
+
+    secret: str = field(repr=False)
+    token_id: str
+    expires_at: float
+
+
+def decode(token: str) -> Mapping[str, Any]:
+    """Read a registry token's claims without verifying it. Raises `Refusal` with `registry_response_invalid`."""
+    import jwt
+
+    try:
+        return jwt.decode(token, options={"verify_signature": False})
+    except (jwt.PyJWTError, ValueError, RecursionError):
+        raise Refusal(Reason.REGISTRY_RESPONSE_INVALID, "The registry sent a token that is not a JWT.") from None
+
+
+def expiry(claims: Mapping[str, Any], now: float) -> float:
+    """Return `exp`, which must lie in the future. Raises `Refusal` with `registry_response_invalid`."""
+    value = claims.get("exp")
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not now < value < now + 10 * 86_400:
+        raise Refusal(Reason.REGISTRY_RESPONSE_INVALID, "The registry sent a token that has no usable expiry.")
+    return float(value)
+
+
+def check(token: str, *, scopes: Iterable[Scope], audiences: Iterable[str], now: float) -> VendedToken:
+    """Compare what a token allows with what was decided; accept it only if they are equal.
+
+    `audiences` are the names that the registry goes by. Raises `Refusal` with `registry_response_invalid`,
+    `registry_grant_wider`, or `registry_grant_narrower` with the missing scopes.
+    """
+    claims = decode(token)
+    expires_at = expiry(claims, now)
+    if not isinstance(claims.get("aud"), str) or claims["aud"] not in set(audiences):
+        raise Refusal(Reason.REGISTRY_RESPONSE_INVALID, "The registry sent a token for another audience.")
+    asked = frozenset(pair for scope in scopes for pair in _pairs(scope))
+    granted = allowed(claims.get("access"))
+    if granted - asked:
+        raise Refusal(Reason.REGISTRY_GRANT_WIDER)
+    if asked - granted:
+        raise _narrower(asked - granted)
+    token_id = claims.get("jti")
+    if not isinstance(token_id, str) or not token_id:
+        raise Refusal(Reason.REGISTRY_RESPONSE_INVALID, "The registry sent a token without an id.")
+    return VendedToken(token, token_id, expires_at)
+
+
+def allowed(access: object) -> frozenset[Pair]:
+    """Read an `access` claim as a set of pairs. Key case does not matter (ACR writes both), null is an empty list.
+
+    Raises `Refusal` with `registry_response_invalid` for any other shape: what cannot be read cannot be compared.
+    """
+    if access is None:
+        return frozenset()
+    if isinstance(access, str) or not isinstance(access, Sequence):
+        raise _unreadable()
+    pairs: set[Pair] = set()
+    for entry in access:
+        if not isinstance(entry, Mapping):
+            raise _unreadable()
+        lowered = {str(key).lower(): value for key, value in entry.items()}
+        kind, name, actions = lowered.get("type"), lowered.get("name"), lowered.get("actions") or ()
+        if len(lowered) != len(entry) or not isinstance(kind, str) or not isinstance(name, str):
+            raise _unreadable()
+        if isinstance(actions, str) or not isinstance(actions, Sequence):
+            raise _unreadable()
+        if not all(isinstance(action, str) for action in actions):
+            raise _unreadable()
+        pairs.update((kind, name, action) for action in actions)
+    return frozenset(pairs)
+
+
+def _pairs(scope: Scope) -> Iterable[Pair]:
+    return ((scope.type, scope.name, action) for action in scope.actions)
+
+
+def _unreadable() -> Refusal:
+    return Refusal(Reason.REGISTRY_RESPONSE_INVALID, "The registry sent a token whose access claim cannot be read.")
+
+
+def _narrower(lacking: frozenset[Pair]) -> Refusal:
+    names = sorted({(kind, name) for kind, name, _ in lacking})
+    missing = tuple(
+        CATALOG if kind == CATALOG.type else repository(name, [a for k, n, a in lacking if (k, n) == (kind, name)])
+        for kind, name in names
+    )
+    actions = [action for action in (*ACTIONS, "*") if any(action == pair[2] for pair in lacking)]
+    classic, abac = _ROLES[actions[-1]]
+    return Refusal(
+        Reason.REGISTRY_GRANT_NARROWER,
+        f"The policy grants this, but the registry did not allow {', '.join(actions)}; the operator must give the "
+        f"service's identity the role {classic} (or {abac} where the registry uses ABAC).",
+        missing=tuple(str(scope) for scope in missing),
+    )

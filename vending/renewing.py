@@ -1,0 +1,101 @@
+"""A cache of credentials that expire: renewed in the background before anyone has to wait, and never used at the end.
+
+Knows nothing of what it keeps but two points in time. Failures are not kept: whoever needs a value that cannot be had
+gets the error of the attempt that they shared.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+from vending.errors import Refusal
+from vending.flight import SingleFlight
+from vending.oplog import note
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Hashable
+
+    from vending.clock import Clock
+
+K = TypeVar("K", bound="Hashable")
+
+EXPIRY_MARGIN_SECONDS: Final = 300.0
+"""A credential is not used in its last five minutes: it must outlive the calls that it is good for, and clock skew."""
+_RENEW_AT_FRACTION: Final = 0.5
+"""Half of the lifetime is what Azure's own libraries wait before they renew a managed identity's token."""
+_RENEWAL_PAUSE_SECONDS: Final = 30.0
+"""Between two attempts to renew in the background, so that an outage upstream is not met with a call per request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """Hold a secret with its expiry, in seconds since the epoch."""
+
+    secret: str = field(repr=False)
+    expires_at: float
+
+
+@dataclass(slots=True)
+class _Entry:
+    credential: Credential
+    renew_at: float
+    not_before: float = 0.0
+
+
+class RenewingCache(Generic[K]):
+    """Keep one credential for each key, share its loading, and renew it from half of its life on."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._entries: dict[K, _Entry] = {}
+        self._flights: SingleFlight[K, Credential] = SingleFlight()
+
+    async def get(self, key: K, load: Callable[[], Coroutine[Any, Any, Credential]]) -> Credential:
+        """Return the credential for `key`, calling `load` if there is none that is good for five more minutes."""
+        now = self._clock.now()
+        entry = self._entries.get(key)
+        if entry is None or now >= entry.credential.expires_at - EXPIRY_MARGIN_SECONDS:
+            return await self._flights.wait(key, lambda: self._load(key, load))
+        if now >= max(entry.renew_at, entry.not_before):
+            entry.not_before = now + _RENEWAL_PAUSE_SECONDS
+            self._flights.start(key, lambda: self._renew(key, load))
+        return entry.credential
+
+    async def replace(
+        self,
+        key: K,
+        used: Credential,
+        load: Callable[[], Coroutine[Any, Any, Credential]],
+        may_load: Callable[[], bool],
+    ) -> Credential | None:
+        """Return a credential newer than `used`, joining a load that is under way or, if `may_load`, starting one.
+
+        None where nothing newer is to be had. `used` stays in force if loading fails.
+        """
+        entry = self._entries.get(key)
+        if entry is not None and entry.credential is not used:
+            return entry.credential
+        if key not in self._flights and not may_load():
+            return None
+        return await self._flights.wait(key, lambda: self._load(key, load))
+
+    async def _load(self, key: K, load: Callable[[], Coroutine[Any, Any, Credential]]) -> Credential:
+        credential = await load()
+        now = self._clock.now()
+        for stale in [k for k, entry in self._entries.items() if entry.credential.expires_at <= now]:
+            del self._entries[stale]
+        self._entries[key] = _Entry(credential, now + (credential.expires_at - now) * _RENEW_AT_FRACTION)
+        return credential
+
+    async def _renew(self, key: K, load: Callable[[], Coroutine[Any, Any, Credential]]) -> Credential:
+        try:
+            return await self._load(key, load)
+        except Exception as error:
+            note(
+                logging.WARNING,
+                "renewal_failed",
+                error=str(error) if isinstance(error, Refusal) else type(error).__name__,
+            )
+            raise
