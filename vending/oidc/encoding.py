@@ -1,0 +1,101 @@
+"""Strict base64url and JSON for tokens: one text for each value, or none. Knows nothing of what a token means.
+
+Lenient decoders let two different texts mean one token, or one text mean two tokens to two readers; both have been
+ways around a check. So every freedom is refused here: padding, stray bits, a byte-order mark, duplicate keys,
+`NaN`, lone surrogates.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import re
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+if TYPE_CHECKING:
+    from vending.oidc.types import JsonValue
+
+_ALPHABET: Final = re.compile(r"[A-Za-z0-9_-]*")
+
+# GitHub's token has some 35 claims and GitLab's list of groups ends at 200, so real tokens stay far below both limits.
+# They are counted before parsing: a token of 1,000 claims or 10,000 brackets costs less than a good one.
+_MAX_QUOTES: Final = 1500
+"""Each name and each string of a JSON text takes two of these."""
+_MAX_BRACKETS: Final = 256
+"""Each object and each list takes one of these; a bound on depth as well."""
+_MAX_DIGITS: Final = 32
+"""Longer numbers are no date, identifier or count; Python's own limit (4,300) would still cost time."""
+
+
+class EncodingError(ValueError):
+    """The text is not what its format allows; the message says why ("is not UTF-8") and never quotes it."""
+
+
+def decode_base64url(text: str) -> bytes:
+    """Decode unpadded base64url (RFC 7515 section 2) in its one canonical form. Raises `EncodingError`."""
+    if not _ALPHABET.fullmatch(text):
+        raise EncodingError("is not base64url without padding")
+    if len(text) % 4 == 1:
+        raise EncodingError("is base64url of an impossible length")
+    data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    if base64.urlsafe_b64encode(data).rstrip(b"=") != text.encode("ascii"):
+        # The last character has bits that belong to no byte: `QQ` and `QR` would both be "A".
+        raise EncodingError("is base64url with stray bits at its end")
+    return data
+
+
+def parse_json_object(data: bytes) -> dict[str, JsonValue]:
+    """Parse UTF-8 JSON (RFC 8259, RFC 7493) that must be one object without duplicate keys. Raises `EncodingError`."""
+    try:
+        text = data.decode("utf-8", errors="strict")
+    except UnicodeDecodeError:
+        raise EncodingError("is not UTF-8") from None
+    if text.count('"') > _MAX_QUOTES:
+        raise EncodingError("has too many strings")
+    if text.count("{") + text.count("[") > _MAX_BRACKETS:
+        raise EncodingError("has too many objects or lists")
+    try:
+        value: JsonValue = _DECODER.decode(text)
+        if "\\u" in text:
+            # Only an escape can smuggle in half a surrogate pair, which no UTF-8 writer could log or compare.
+            json.dumps(value, ensure_ascii=False).encode("utf-8", errors="strict")
+    except EncodingError:
+        raise
+    except UnicodeEncodeError:
+        raise EncodingError("holds half a surrogate pair") from None
+    except (ValueError, RecursionError):
+        raise EncodingError("is not JSON") from None
+    if not isinstance(value, dict):
+        raise EncodingError("is not a JSON object")
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        # RFC 7515 section 4: names must be unique, or parsers disagree on which value counts.
+        raise EncodingError("has a name twice in one object")
+    return value
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > _MAX_DIGITS:
+        raise EncodingError("has a number that is too long")
+    return int(digits)
+
+
+def _real(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise EncodingError("has a number that is too large")
+    return number
+
+
+def _constant(name: str) -> NoReturn:
+    raise EncodingError(f"has {name}, which is not JSON")
+
+
+_DECODER: Final = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_int=_integer, parse_float=_real, parse_constant=_constant, strict=True
+)
