@@ -9,8 +9,10 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from vending.net import Answer, NetError, RedirectRefused, TimedOut, TooLarge
+from vending.errors import Reason, Refusal
+from vending.net import Answer, NetError, RedirectRefused, TimedOut, TooLarge, Unreachable
 from vending.oidc.keys import KeySet, parse_key_set
+from vending.retry import Transient, retrying
 from vending.settings import is_loopback
 
 if TYPE_CHECKING:
@@ -49,21 +51,21 @@ _NET_FAILURES: Final[Mapping[type[NetError], Failure]] = {
 }
 
 
-class KeysNotFetched(Exception):
-    """The issuer gave no key set that can be used. `retry_after` is in seconds, where the issuer asked for it."""
+class KeysNotFetched(Refusal):
+    """The issuer gave no key set that can be used: `failure` and `detail` are for the operator, not for the caller."""
 
     def __init__(self, failure: Failure, detail: str, retry_after: float | None = None) -> None:
+        super().__init__(Reason.ISSUER_KEYS_UNAVAILABLE, retry_after=retry_after)
         self.failure = failure
         self.detail = detail
-        self.retry_after = retry_after
-        super().__init__(f"{failure.value}: {detail}")
 
 
 async def fetch_key_set(http: Http, issuer: Issuer, *, now: float, allow_loopback: bool) -> KeySet:
     """Read the discovery document and the key set it names: two requests, 256 KiB and 5 s each.
 
     The document's `issuer` must equal the configured one character by character (OpenID Connect Discovery 1.0 section
-    4.3, RFC 8414 section 3.3), or one issuer could pass off another's keys as its own. Raises `KeysNotFetched`.
+    4.3, RFC 8414 section 3.3), or one issuer could pass off another's keys as its own. Connection
+    errors, 429 and 5xx are tried again, within 5 s. Raises `KeysNotFetched`.
     """
     discovery = await _get_object(http, discovery_url(issuer.url), issuer, Failure.BAD_DISCOVERY, now, allow_loopback)
     if discovery.get("issuer") != issuer.url:
@@ -91,24 +93,34 @@ async def _get_object(
 ) -> dict[str, Any]:
     if not _may_be_fetched(url, allow_loopback=allow_loopback):
         raise KeysNotFetched(Failure.NOT_HTTPS, "an address is not https, or has a user name or a fragment")
+
+    async def attempt() -> dict[str, Any]:
+        return _object(await _get(http, url, issuer.ca_pem), urlsplit(url).netloc, malformed, now)
+
+    return await retrying(attempt, budget_seconds=TIMEOUT_SECONDS)
+
+
+async def _get(http: Http, url: str, ca_pem: str | None) -> Answer:
     try:
-        answer = await http.request(
+        return await http.request(
             "GET",
             url,
             max_bytes=MAX_ANSWER_BYTES,
             timeout_seconds=TIMEOUT_SECONDS,
             headers={"Accept": "application/json, application/jwk-set+json"},
-            ca_pem=issuer.ca_pem,
+            ca_pem=ca_pem,
             follow_same_host=True,
         )
+    except Unreachable as error:
+        raise Transient(KeysNotFetched(Failure.UNREACHABLE, str(error))) from None
     except NetError as error:
-        raise KeysNotFetched(_NET_FAILURES.get(type(error), Failure.UNREACHABLE), str(error)) from None
-    return _object(answer, urlsplit(url).netloc, malformed, now)
+        raise KeysNotFetched(_NET_FAILURES[type(error)], str(error)) from None
 
 
 def _object(answer: Answer, host: str, malformed: Failure, now: float) -> dict[str, Any]:
     if answer.status != 200:
-        raise KeysNotFetched(Failure.BAD_STATUS, f"{host}: HTTP {answer.status}", answer.retry_after(now))
+        refusal = KeysNotFetched(Failure.BAD_STATUS, f"{host}: HTTP {answer.status}", answer.retry_after(now))
+        raise Transient(refusal) if answer.status == 429 or answer.status >= 500 else refusal
     try:
         return answer.json_object()
     except ValueError as problem:

@@ -5,11 +5,11 @@ Decides when to fetch; `discovery` fetches and `keys` parses. Ages and pauses ar
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from vending import oplog
 from vending.errors import Reason, Refusal
 from vending.flight import SingleFlight
 from vending.oidc.discovery import Failure, KeysNotFetched, fetch_key_set
@@ -34,8 +34,6 @@ UNKNOWN_KID_SECONDS: Final = 60.0
 FIRST_PAUSE_SECONDS: Final = 5.0
 LONGEST_PAUSE_SECONDS: Final = 60.0
 """A failure is remembered for 5 s, and twice as long after each further one; nobody waits on an issuer that is down."""
-
-_log = logging.getLogger("vending.operations")
 
 
 @dataclass(slots=True, eq=False)
@@ -197,7 +195,6 @@ def _report(issuer: Issuer, cache: _Cache, trouble: Failure | None, detail: str)
         return
     cache.trouble = trouble
     if trouble is None:
-        _log.info(json.dumps({"event": "issuer_recovered", "issuer": issuer.name}))
+        oplog.note(logging.INFO, "issuer_recovered", issuer=issuer.name)
     else:
-        line = {"event": "issuer_trouble", "issuer": issuer.name, "failure": trouble.value, "detail": detail}
-        _log.warning(json.dumps(line))
+        oplog.note(logging.WARNING, "issuer_trouble", issuer=issuer.name, failure=trouble.value, detail=detail)

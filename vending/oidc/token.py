@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from vending.errors import Reason, Refusal, quote
-from vending.oidc.encoding import EncodingError, decode_base64url, parse_json_object
+from vending.oidc.encoding import EncodingError, decode_base64url, decode_json_object
 from vending.oidc.types import Claims, PeekedToken, RawToken
 
 if TYPE_CHECKING:
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 MAX_TOKEN_LENGTH: Final = 16 * 1024
 """In characters. CI platforms' tokens are a few KiB long; the longest carry lists of groups."""
+
+MAX_SIGNATURE_LENGTH: Final = 1366
+"""In characters: the 1,024 bytes that the largest RSA key makes (8,192 bits, see `keys.py`)."""
 
 TOKEN_TYPES: Final = frozenset({"jwt", "jose", "at+jwt"})
 """The `typ` values of tokens that are made to be presented to the service their `aud` names, in lower case.
@@ -52,6 +55,8 @@ def peek(raw: RawToken) -> PeekedToken:
     header_text, payload_text, signature_text = raw.split(".")
     header = _header(header_text)
     claims = _object(payload_text, "payload")
+    if len(signature_text) > MAX_SIGNATURE_LENGTH:
+        raise _malformed("its signature is longer than any that this service accepts")
     try:
         decode_base64url(signature_text)
     except EncodingError as error:
@@ -75,7 +80,7 @@ def _header(text: str) -> Claims:
 
 def _object(text: str, part: str) -> Claims:
     try:
-        return parse_json_object(decode_base64url(text))
+        return decode_json_object(text)
     except EncodingError as error:
         raise _malformed(f"its {part} {error}") from None
 
