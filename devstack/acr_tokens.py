@@ -75,6 +75,11 @@ class TokenService:
         self.key = SigningKey(libtrust_kid(key.public), "RS256", key.private)
         self.rights: dict[str, Rights] = {}
         """By object id. A principal without an entry has no role on the registry."""
+        self._live_refresh_tokens: set[str] = set()
+        self.heal()
+
+    def heal(self) -> None:
+        """Put every oddity back to what it is at the start; rights and tokens stay."""
         self.allow_arm_audience = True
         self.anonymous_pull = False
         self.capital_keys = False
@@ -84,7 +89,6 @@ class TokenService:
         self.tamper: Callable[[Claims], Claims] | None = None
         """Changes the claims of each access token just before it is signed."""
         self._mode: Mode = "classic"
-        self._live_refresh_tokens: set[str] = set()
 
     @property
     def mode(self) -> Mode:
