@@ -54,14 +54,19 @@ class RenewingCache(Generic[K]):
 
     async def get(self, key: K, load: Callable[[], Coroutine[Any, Any, Credential]]) -> Credential:
         """Return the credential for `key`, calling `load` if there is none that is good for five more minutes."""
-        now = self._clock.now()
         entry = self._entries.get(key)
-        if entry is None or now >= entry.credential.expires_at - EXPIRY_MARGIN_SECONDS:
+        if entry is None or not self._usable(key):
             return await self._flights.wait(key, lambda: self._load(key, load))
+        now = self._clock.now()
         if now >= max(entry.renew_at, entry.not_before):
             entry.not_before = now + _RENEWAL_PAUSE_SECONDS
             self._flights.start(key, lambda: self._renew(key, load))
         return entry.credential
+
+    def warm(self, key: K, load: Callable[[], Coroutine[Any, Any, Credential]]) -> None:
+        """Start loading if nothing usable is there; whoever calls `get` meanwhile joins."""
+        if not self._usable(key):
+            self._flights.start(key, lambda: self._load(key, load))
 
     async def replace(
         self,
@@ -80,6 +85,10 @@ class RenewingCache(Generic[K]):
         if key not in self._flights and not may_load():
             return None
         return await self._flights.wait(key, lambda: self._load(key, load))
+
+    def _usable(self, key: K) -> bool:
+        entry = self._entries.get(key)
+        return entry is not None and self._clock.now() < entry.credential.expires_at - EXPIRY_MARGIN_SECONDS
 
     async def _load(self, key: K, load: Callable[[], Coroutine[Any, Any, Credential]]) -> Credential:
         credential = await load()

@@ -68,9 +68,9 @@ class Minter:
         self._services: dict[str, str] = {}
         self._reexchanged: dict[Key, float] = {}
 
-    async def prepare(self, target: Target, entra_token: EntraToken) -> None:
-        """Have a refresh token at hand, so that what follows costs one call. Raises `Refusal` as `mint` does."""
-        await self._refresh.get(target.key, lambda: self._exchange(target, entra_token))
+    def warm(self, target: Target, entra_token: EntraToken) -> None:
+        """Begin to obtain a refresh token if there is none, without waiting for it; `mint` joins what this began."""
+        self._refresh.warm(target.key, lambda: self._exchange(target, entra_token))
 
     async def mint(self, target: Target, entra_token: EntraToken, scopes: tuple[Scope, ...]) -> VendedToken:
         """Obtain an access token that allows exactly `scopes`.

@@ -1,0 +1,283 @@
+"""HTTP in and out: the only module that knows azure.functions. Decides nothing; every answer leaves through `_respond`.
+
+The Functions host tries routes in the alphabetical order of function names and answers a wrong method with an empty
+404 of its own. So every function takes every method, each checks its own path, and the catch-all is named to sort last.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import re
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import azure.functions as func
+
+from vending import __version__, request
+from vending.audit import Kind, Trail, client_address
+from vending.errors import Reason, Refusal
+from vending.openapi import document
+from vending.settings import Settings
+from vending.vendor import Explanation, Vended, Vendor, note_bug
+from vending.wiring import announce, build
+
+USERNAME: Final = "00000000-0000-0000-0000-000000000000"
+"""The user name that ACR expects beside a token used as a password (Azure's page on registry authentication)."""
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_HEADERS: Final[Mapping[str, str]] = {
+    "Cache-Control": "no-store",  # RFC 6749 section 5.1
+    "Pragma": "no-cache",
+    "X-Content-Type-Options": "nosniff",
+}
+_QUIET_LOGGERS: Final = ("azure", "msal", "httpx", "httpcore", "urllib3", "asyncio")
+"""Libraries that write URLs, headers or error bodies into their logs."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    status: int
+    body: Mapping[str, Any] = field(repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+Handler = Callable[["App", func.HttpRequest, str, str], Awaitable[_Reply]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Endpoint:
+    """Tie a function's name and route to the methods it answers and to its handler."""
+
+    name: str
+    route: str
+    methods: tuple[str, ...]
+    handler: Handler
+
+
+class App:
+    """Answer HTTP requests, building the service on the first one that needs it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._vendor: Vendor | None = None
+
+    @property
+    def vendor(self) -> Vendor:
+        if self._vendor is None:
+            self._vendor = build(self.settings)
+        return self._vendor
+
+    async def answer(self, endpoint: _Endpoint, req: func.HttpRequest, invocation_id: str) -> func.HttpResponse:
+        """Answer one request; nothing gets past this but a response."""
+        given = req.headers.get("X-Request-Id", "")
+        request_id = given if _REQUEST_ID.fullmatch(given) else str(uuid.uuid4())
+        method = (req.method or "").upper()
+        try:
+            _check_route(endpoint, method, urlsplit(req.url).path)
+            reply = await endpoint.handler(self, req, request_id, invocation_id)
+        except Refusal as refusal:
+            reply = _refused(refusal, request_id)
+        except Exception as error:  # noqa: BLE001 - the platform would answer a bare 500 and log the text.
+            note_bug(error)
+            reply = _refused(Refusal(Reason.INTERNAL_ERROR), request_id)
+        return _respond(reply, request_id, head=method == "HEAD", allow=endpoint.methods)
+
+
+def _check_route(endpoint: _Endpoint, method: str, path: str) -> None:
+    # The host compares paths without case and ignores a trailing slash; there is one path for each thing here.
+    if not endpoint.methods or path != f"/{endpoint.route}":
+        raise Refusal(Reason.NOT_FOUND)
+    if method not in endpoint.methods:
+        raise Refusal(Reason.METHOD_NOT_ALLOWED)
+
+
+def _respond(reply: _Reply, request_id: str, *, head: bool, allow: tuple[str, ...]) -> func.HttpResponse:
+    headers = {**_HEADERS, "X-Request-Id": request_id, **reply.headers}
+    if reply.status == 405:
+        headers["Allow"] = ", ".join(allow)
+    body = b"" if head else json.dumps(reply.body, separators=(",", ":")).encode()
+    return func.HttpResponse(body, status_code=reply.status, headers=headers, mimetype="application/json")
+
+
+def _refused(refusal: Refusal, request_id: str, *, token_in_header: bool = False) -> _Reply:
+    """Render a refusal: the one place where errors become answers."""
+    entry = refusal.entry
+    body: dict[str, Any] = {
+        "error": entry.error,
+        "error_description": refusal.description,
+        "reason": refusal.reason.value,
+        "request_id": request_id,
+    }
+    if refusal.missing is not None:
+        body["missing"] = list(refusal.missing)
+    headers: dict[str, str] = {}
+    if refusal.retry_after is not None:
+        headers["Retry-After"] = str(max(1, math.ceil(refusal.retry_after)))
+    if entry.about_token and token_in_header:  # RFC 6750 section 3
+        headers["WWW-Authenticate"] = f'Bearer error="invalid_token", error_description="{refusal.description}"'
+        return _Reply(401, body, headers)
+    return _Reply(entry.status, body, headers)
+
+
+async def _token(app: App, req: func.HttpRequest, request_id: str, invocation_id: str) -> _Reply:
+    parsed, trail = _parse(app, "token", req, request_id, invocation_id)
+    try:
+        vended = await app.vendor.token(parsed, trail)
+    except Refusal as refusal:
+        return _refused(refusal, request_id, token_in_header=parsed.token_in_header)
+    return _Reply(200, _vended(vended, request_id, app.vendor.now()))
+
+
+async def _explain(app: App, req: func.HttpRequest, request_id: str, invocation_id: str) -> _Reply:
+    parsed, trail = _parse(app, "explain", req, request_id, invocation_id)
+    try:
+        explanation = await app.vendor.explain(parsed, trail)
+    except Refusal as refusal:
+        return _refused(refusal, request_id, token_in_header=parsed.token_in_header)
+    return _Reply(200, _explained(explanation, parsed, request_id))
+
+
+def _parse(
+    app: App, kind: Kind, req: func.HttpRequest, request_id: str, invocation_id: str
+) -> tuple[request.TokenRequest, Trail]:
+    parsed = request.parse(
+        query=urlsplit(req.url).query,
+        content_type=req.headers.get("Content-Type"),
+        body=req.get_body(),
+        authorization=req.headers.get("Authorization"),
+    )
+    trail = app.vendor.trail(kind, request_id)
+    trail.invocation_id = invocation_id
+    trail.client_address = client_address(req.headers.get("X-Forwarded-For", ""))
+    trail.user_agent = req.headers.get("User-Agent", "")
+    trail.asked(parsed.scopes)
+    return parsed, trail
+
+
+def _vended(vended: Vended, request_id: str, now: float) -> dict[str, Any]:
+    expires_at = datetime.fromtimestamp(int(vended.token.expires_at), UTC)
+    return {
+        "access_token": vended.token.secret,
+        "issued_token_type": request.ACCESS_TOKEN_TYPE,
+        "token_type": "Bearer",
+        "expires_in": max(0, int(vended.token.expires_at - now)),
+        "expires_at": expires_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "scope": vended.scope,
+        "registry": vended.registry.login_server,
+        "hosts": list(vended.registry.all_hosts),
+        "username": USERNAME,
+        "rules": list(vended.rules),
+        "token_id": vended.token.token_id,
+        "request_id": request_id,
+    }
+
+
+def _explained(explanation: Explanation, parsed: request.TokenRequest, request_id: str) -> dict[str, Any]:
+    decision = explanation.decision
+    scopes = decision.granted if parsed.scopes is None else parsed.scopes
+    return {
+        "allowed": decision.allowed,
+        "registry": explanation.registry.login_server,
+        "scope": " ".join(str(scope) for scope in scopes),
+        "granted": [str(scope) for scope in decision.granted],
+        "missing": [str(scope) for scope in decision.missing],
+        "reason": None if decision.reason is None else decision.reason.value,
+        "error_description": None if decision.allowed else decision.description,
+        "rules": [
+            {"name": rule.name, "matched": rule.matched, "failed_claims": list(rule.failed_claims)}
+            for rule in explanation.rules
+        ],
+        "claims": explanation.claims,
+        "request_id": request_id,
+    }
+
+
+async def _metadata(app: App, req: func.HttpRequest, request_id: str, invocation_id: str) -> _Reply:
+    """Answer with RFC 8414 metadata, and the audience that callers ask their CI for."""
+    policy = await app.vendor.policy()
+    return _Reply(
+        200,
+        {
+            "issuer": app.settings.public_url,
+            "token_endpoint": f"{app.settings.public_url}/token",
+            "grant_types_supported": [request.GRANT_TYPE],
+            "token_endpoint_auth_methods_supported": ["none"],
+            "response_types_supported": ["none"],
+            "audience": policy.audience,
+        },
+    )
+
+
+async def _openapi(app: App, req: func.HttpRequest, request_id: str, invocation_id: str) -> _Reply:
+    return _Reply(200, document(app.settings.public_url, __version__))
+
+
+async def _healthz(app: App, req: func.HttpRequest, request_id: str, invocation_id: str) -> _Reply:
+    return _Reply(200, {"status": "ok"})
+
+
+async def _readyz(app: App, req: func.HttpRequest, request_id: str, invocation_id: str) -> _Reply:
+    refusal: Refusal | None = None
+    try:
+        await app.vendor.policy()
+    except Refusal as unready:
+        refusal = unready
+    state = app.vendor.state()
+    body: dict[str, Any] = {
+        "sha256": state.policy_sha256,
+        "version": __version__,
+        "age_seconds": state.policy_age_seconds,
+        "source": state.policy_source,
+        "replay_store": app.settings.replay_store,
+        "issuers_in_trouble": state.issuers_in_trouble,
+    }
+    if refusal is None:
+        return _Reply(200, body)
+    return _Reply(refusal.entry.status, {**body, "reason": refusal.reason.value, "error": refusal.entry.error})
+
+
+async def _fallback(app: App, req: func.HttpRequest, request_id: str, invocation_id: str) -> _Reply:
+    raise Refusal(Reason.NOT_FOUND)
+
+
+_GET: Final = ("GET", "HEAD")
+_POST: Final = ("POST",)
+
+ENDPOINTS: Final = (
+    _Endpoint("explain", "explain", _POST, _explain),
+    _Endpoint("healthz", "healthz", _GET, _healthz),
+    _Endpoint("metadata", ".well-known/oauth-authorization-server", _GET, _metadata),
+    _Endpoint("openapi", "openapi.json", _GET, _openapi),
+    _Endpoint("readyz", "readyz", _GET, _readyz),
+    _Endpoint("token", "token", _POST, _token),
+    _Endpoint("zz_fallback", "{*path}", (), _fallback),
+)
+"""In the order in which the host tries them."""
+
+
+def blueprint(environment: Mapping[str, str]) -> func.Blueprint:
+    """Register every endpoint as a function. Raises `SettingsError`; opens and reads nothing else."""
+    for name in _QUIET_LOGGERS:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    settings = Settings.from_environment(environment)
+    announce(settings)
+    app = App(settings)
+    functions = func.Blueprint()
+    for endpoint in ENDPOINTS:
+        _register(functions, app, endpoint)
+    return functions
+
+
+def _register(functions: func.Blueprint, app: App, endpoint: _Endpoint) -> None:
+    async def handle(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
+        return await app.answer(endpoint, req, context.invocation_id)
+
+    # Registered without `methods`: the host would answer a wrong one with an empty 404 of its own.
+    routed = functions.route(route=endpoint.route, auth_level=func.AuthLevel.ANONYMOUS)(handle)
+    functions.function_name(endpoint.name)(routed)

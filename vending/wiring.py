@@ -1,0 +1,86 @@
+"""Put the parts together, once, on the first request. Opens no connection and reads no policy by itself."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vending.acr.exchange import Minter
+from vending.clock import Clock
+from vending.entra.clouds import CLOUDS
+from vending.entra.credentials import EntraTokens, ResolvedIdentity
+from vending.limits import RateLimiter
+from vending.net import Http
+from vending.oidc.verify import Verifier
+from vending.oplog import note
+from vending.policy import Environment
+from vending.policy.source import STORAGE_AUDIENCE, BlobSource, FileSource, PolicySource, PolicyStore
+from vending.replay import MemoryStore, ReplayStore
+from vending.vendor import Vendor
+
+if TYPE_CHECKING:
+    from vending.policy import Policy
+    from vending.settings import Settings
+
+
+def build(settings: Settings) -> Vendor:
+    """Build the service from its settings."""
+    clock, http = Clock(), Http()
+    entra = EntraTokens(clock, settings.environment, budget_seconds=settings.deadline_seconds)
+    verifier = Verifier(http, clock, allow_loopback=settings.allow_loopback)
+    own_identity = ResolvedIdentity(
+        kind="managed_identity",
+        cloud="public",
+        authority_host=CLOUDS["public"].authority_host,
+        federation_audience=CLOUDS["public"].federation_audience,
+        client_id=settings.client_id,
+    )
+
+    async def storage_token() -> str:
+        return await entra.token(own_identity, STORAGE_AUDIENCE)
+
+    environment = Environment(custom_hosts=settings.custom_hosts, allow_loopback=settings.allow_loopback)
+    source: PolicySource
+    if isinstance(settings.policy, Path):
+        source = FileSource(settings.policy, environment)
+    else:
+        source = BlobSource(settings.policy, environment, http, storage_token)
+
+    def on_change(policy: Policy) -> None:
+        verifier.keep(issuer.verification for issuer in policy.issuers.values())
+
+    policies = PolicyStore(
+        source,
+        clock,
+        refresh_seconds=settings.policy_refresh_seconds,
+        max_stale_seconds=settings.policy_max_stale_seconds,
+        on_change=on_change,
+    )
+    replays: ReplayStore = MemoryStore(clock)
+    if settings.replay_table is not None:
+        from vending.tables import TableStore
+
+        replays = TableStore(
+            settings.replay_table, http, clock, storage_token, budget_seconds=settings.deadline_seconds
+        )
+    return Vendor(
+        settings=settings,
+        clock=clock,
+        policies=policies,
+        verifier=verifier,
+        limiter=RateLimiter(clock),
+        replays=replays,
+        entra=entra,
+        minter=Minter(http, clock, budget_seconds=settings.deadline_seconds),
+    )
+
+
+def announce(settings: Settings) -> None:
+    """Say in the log, at the start, what is in force and what an operator should know about it."""
+    source = "file" if isinstance(settings.policy, Path) else "blob"
+    note(logging.INFO, "started", policy_source=source, replay_store=settings.replay_store)
+    if settings.replay_table is None:
+        note(logging.WARNING, "replay_store_is_per_instance", advice="Set VENDING_REPLAY_STORE to a table to share it.")
+    if settings.allow_loopback:
+        note(logging.WARNING, "loopback_allowed", advice="VENDING_ALLOW_LOOPBACK is for local work only.")
