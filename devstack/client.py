@@ -1,4 +1,4 @@
-"""A small registry client over httpx: pushes and pulls one-layer images with a ready bearer token. For demo and tests."""
+"""A small registry client over httpx that pushes and pulls one-layer images with a bearer token; for demo and tests."""
 
 from dataclasses import dataclass
 from typing import Any

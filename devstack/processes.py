@@ -83,6 +83,10 @@ class HostProcess:
             for _ in output or ():
                 pass
 
+    def wait(self, timeout: float = _STOP_TIMEOUT) -> int:
+        """Wait until the host has ended by itself; return its exit status. Raise subprocess.TimeoutExpired."""
+        return self._running.wait(timeout)
+
     def stop(self) -> int:
         """End the host as the platform does, with SIGTERM; return its exit status. A second call does nothing."""
         process = self._running
