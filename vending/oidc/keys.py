@@ -155,6 +155,8 @@ def _rsa(jwk: Claims) -> tuple[frozenset[str], PublicKey]:
     modulus, exponent = _number(jwk, "n"), _number(jwk, "e")
     if not MIN_RSA_BITS <= modulus.bit_length() <= MAX_RSA_BITS:
         raise _Unusable(f"RSA key of {modulus.bit_length()} bits, not {MIN_RSA_BITS} to {MAX_RSA_BITS}")
+    if modulus % 2 == 0:
+        raise _Unusable("RSA modulus that is even, so no product of two primes")
     if exponent % 2 == 0 or not _MIN_EXPONENT <= exponent < _MAX_EXPONENT:
         raise _Unusable("RSA exponent that is even, smaller than 65537 or larger than 32 bits")
     return _RSA_ALGORITHMS, rsa.RSAPublicNumbers(exponent, modulus).public_key()

@@ -1,0 +1,43 @@
+"""Fixtures for verification: an issuer with every kind of key, a trap that nobody may call, a clock turned by hand."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from tests.oidc.forge import Forge, Hands, Keys, Site, published
+from vending.net import Http
+from vending.oidc.verify import Verifier
+
+
+@pytest.fixture(scope="session")
+def keys() -> Keys:
+    return Keys()
+
+
+@pytest.fixture(scope="session")
+def forge(keys: Keys) -> Iterator[Forge]:
+    with Site(jwks=published(keys)) as site, Site() as trap:
+        yield Forge(keys, site, trap)
+
+
+@pytest.fixture
+def site(keys: Keys) -> Iterator[Site]:
+    """An issuer of the test's own, with one RSA key."""
+    with Site(jwks=published(keys)[:1]) as own:
+        yield own
+
+
+@pytest.fixture
+def hands() -> Hands:
+    return Hands()
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[Http]:
+    async with Http() as http:
+        yield http
+
+
+@pytest.fixture
+def verifier(http: Http, hands: Hands) -> Verifier:
+    return Verifier(http, hands.clock, allow_loopback=True)
