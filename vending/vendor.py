@@ -17,13 +17,13 @@ from urllib.parse import urlsplit
 from vending import audit
 from vending.acr.exchange import Minter, Target
 from vending.acr.scope import render
-from vending.entra.credentials import ResolvedIdentity
+from vending.entra.identities import resolve
 from vending.errors import Reason, Refusal, quote
 from vending.oidc.claims import SKEW_SECONDS
 from vending.oidc.token import peek
 from vending.oidc.verify import Verifier, replay_key
 from vending.oplog import note
-from vending.policy import decide, hints, read_claim, resolve_identity
+from vending.policy import decide, hints, read_claim
 from vending.replay import new_owner
 from vending.settings import is_loopback
 
@@ -252,7 +252,7 @@ class Vendor:
 
     def _target(self, case: _Case) -> tuple[Target, Callable[[], Awaitable[str]]]:
         registry = case.registry
-        identity: ResolvedIdentity = resolve_identity(case.policy, registry, self._settings.client_id)
+        identity = resolve(case.policy, registry, self._settings.client_id)
         target = Target(
             origin=origin(registry.login_server, allow_loopback=self._settings.allow_loopback),
             login_server=registry.login_server,

@@ -1,0 +1,1 @@
+"""Benchmarks: `make bench` runs them all. Each module measures one promise and has `run() -> list[Row]`."""
