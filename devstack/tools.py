@@ -62,7 +62,7 @@ def ensure(tool: Tool) -> Path:
         return found
     if os.environ.get("DEVSTACK_NO_INSTALL") == "1":
         raise Unavailable(f"{tool.command} is not installed, and DEVSTACK_NO_INSTALL=1")
-    with _lock():
+    with lock():
         if not find(tool):
             _install(tool)
     found = find(tool)
@@ -138,7 +138,7 @@ def _say(text: str) -> None:
 
 
 @contextlib.contextmanager
-def _lock() -> Iterator[None]:
+def lock() -> Iterator[None]:
     """Let one process install at a time."""
     TOOLS_DIRECTORY.mkdir(exist_ok=True)
     with (TOOLS_DIRECTORY / "lock").open("w") as file:
