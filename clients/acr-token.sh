@@ -18,7 +18,8 @@
 #   ACR_VENDING_ID_TOKEN       the OIDC token, where the platform hands it over in a variable
 #   ACR_VENDING_ID_TOKEN_FILE  the same in a file, read anew at every attempt
 #   ACR_VENDING_DOCKER_CONFIG  the directory that `login` creates; without it, one under the job's temporary directory
-#   ACR_VENDING_LOGIN          github-action and azure-pipelines: true, false, or helper (see docker-credential-acr-vending)
+#   ACR_VENDING_LOGIN          github-action and azure-pipelines: true or false; github-action: or helper, which makes
+#                              docker-credential-acr-vending beside this file renew the credentials
 #   ACR_VENDING_MAX_ATTEMPTS, ACR_VENDING_RETRY_SECONDS   4 and 2: tries, and the first wait, which then doubles
 
 set +x # whoever traces the calling script must not trace tokens
@@ -505,9 +506,9 @@ matches() { # FILE EXPRESSION: every line does, and none is empty
   [ -s "$1" ] && ! grep -qv "^$2\$" "$1" && ! grep -q '^$' "$1"
 }
 
-retry_after() {
-  [ -f "$work/headers" ] || : >"$work/headers"
-  awk 'tolower($1) == "retry-after:" && $2 ~ /^[0-9]+\r?$/ { seconds = $2 } END { print seconds + 0 }' "$work/headers"
+retry_after() { # HEADERS: in seconds; 0 where there is none, or a date
+  [ -f "$1" ] || : >"$1"
+  awk 'tolower($1) == "retry-after:" && $2 ~ /^[0-9]+\r?$/ { seconds = $2 } END { print seconds + 0 }' "$1"
 }
 
 attempt() {
@@ -526,7 +527,7 @@ vend() {
       die "$problem"
     fi
     [ -n "$first" ] || first=$problem
-    seconds=$(retry_after)
+    seconds=$(retry_after "$work/headers")
     [ "$seconds" -gt "$wait" ] || seconds=$wait
     [ "$seconds" -le "$longest_wait" ] || seconds=$longest_wait
     report warning "attempt $tries failed: $problem. Trying again in $seconds s"
@@ -627,7 +628,7 @@ azure_pipelines() {
   azure_variable ACR_REGISTRY "$work/registry"
   azure_variable ACR_EXPIRES_AT "$work/expires_at"
   [ "$login" != false ] || return 0
-  docker_login "$login"
+  docker_login true
   printf '##vso[task.setvariable variable=DOCKER_CONFIG]%s\n' "$config"
 }
 
@@ -644,9 +645,10 @@ settings() {
   case $scope$registry$audience in
     *[!\ -~]* | *\"* | *\\*) die "scope, registry and audience must be plain ASCII without quotes and backslashes" ;;
   esac
-  case $login in
-    true | false | helper) ;;
-    *) die "login must be true, false or helper" ;;
+  case $command-$login in
+    *-true | *-false) ;;
+    github-action-helper) command -v python3 >/dev/null || die "login: helper needs python3" ;;
+    *) die "login must be true or false, or helper on GitHub" ;;
   esac
   command -v curl >/dev/null || die "curl is not installed here"
 }

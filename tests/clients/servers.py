@@ -15,10 +15,7 @@ import urllib.parse
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any, cast
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from typing import Any, cast
 
 USERNAME = "00000000-0000-0000-0000-000000000000"
 
@@ -65,10 +62,11 @@ Handle = Callable[[Seen], Answer]
 
 @dataclass
 class Server:
-    """Hold a running server and what it has seen."""
+    """Hold a running server and what it has seen; as a CI platform, also the audience that Azure Pipelines fixes."""
 
     url: str
     seen: list[Seen] = field(default_factory=list)
+    azure_audience: str = "api://AzureADTokenExchange"
 
     def paths(self) -> list[str]:
         """Return the path of every request, in order."""
@@ -76,8 +74,8 @@ class Server:
 
 
 @contextlib.contextmanager
-def serve(handle: Callable[[Server], Handle], *, tls: tuple[Path, Path] | None = None) -> Iterator[Server]:
-    """Serve on a free loopback port until the block ends; with `tls`, a certificate and its key, as https://localhost."""
+def serve(handle: Callable[[Server], Handle], *, tls: ssl.SSLContext | None = None) -> Iterator[Server]:
+    """Serve on a free loopback port until the block ends; with `tls`, as https://localhost."""
     server = Server(url="")
 
     class Handler(BaseHTTPRequestHandler):
@@ -112,9 +110,8 @@ def serve(handle: Callable[[Server], Handle], *, tls: tuple[Path, Path] | None =
     port = listener.server_address[1]
     server.url = f"http://127.0.0.1:{port}"
     if tls:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(*tls)
-        listener.socket = context.wrap_socket(listener.socket, server_side=True)
+        # The handshake belongs into the thread of its connection: a client that gives up must not stop the listener.
+        listener.socket = tls.wrap_socket(listener.socket, server_side=True, do_handshake_on_connect=False)
         server.url = f"https://localhost:{port}"
     respond = handle(server)
     thread = threading.Thread(target=listener.serve_forever, kwargs={"poll_interval": 0.01})
@@ -163,7 +160,7 @@ def vendor(
     audience: str | None = None,
     issuer: str | None = None,
     metadata: Answer | None = None,
-    tls: tuple[Path, Path] | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> Iterator[Server]:
     """Serve a vending service that gives these answers to `/token`, the last of them for ever.
 
@@ -208,7 +205,7 @@ def platform(*answers: Answer) -> Iterator[Server]:
             if request.path == "/azure" and request.method == "POST":
                 if request.headers.get("authorization") != "Bearer request-secret":
                     return Answer(401)
-                return Answer(body={"oidcToken": unsigned_jwt(aud="api://AzureADTokenExchange", jti=jti)})
+                return Answer(body={"oidcToken": unsigned_jwt(aud=server.azure_audience, jti=jti)})
             return Answer(404)
 
         return respond

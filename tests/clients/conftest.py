@@ -1,0 +1,54 @@
+"""Fixtures for the clients' tests: a CI platform's endpoints, a Kubernetes API server, a certificate authority."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from devstack.certs import TestAuthority
+
+from . import every
+from .servers import Answer, Handle, Seen, Server, platform, serve
+
+
+@pytest.fixture(scope="session")
+def ca(tmp_path_factory: pytest.TempPathFactory) -> TestAuthority:
+    """Return a certificate authority for https://localhost."""
+    return TestAuthority(tmp_path_factory.mktemp("ca"))
+
+
+@pytest.fixture
+def ci() -> Iterator[Server]:
+    """Serve the token endpoints of GitHub and Azure Pipelines."""
+    with platform() as server:
+        yield server
+
+
+@pytest.fixture
+def kubernetes_api(ca: TestAuthority) -> Iterator[Server]:
+    """Serve as much of the Kubernetes API as an apply of a secret needs."""
+
+    def handle(_server: Server) -> Handle:
+        def respond(request: Seen) -> Answer:
+            allowed = request.headers.get("authorization") == "Bearer kubernetes-api-secret"
+            applied = (
+                request.method == "PATCH" and request.headers.get("content-type") == "application/apply-patch+yaml"
+            )
+            if not allowed:
+                return Answer(401)
+            if not applied or request.path != "/api/v1/namespaces/web/secrets/acr-pull":
+                return Answer(403)
+            return Answer(201, json.loads(request.body))
+
+        return respond
+
+    with serve(handle, tls=ca.server_context()) as server:
+        yield server
+
+
+@pytest.fixture(params=[*every.EVERY, "kubernetes"])
+def client(request: pytest.FixtureRequest) -> every.Client:
+    """Return each client in turn."""
+    if request.param != "kubernetes":
+        return every.EVERY[request.param]
+    return every.kubernetes(request.getfixturevalue("kubernetes_api"), request.getfixturevalue("ca").ca_file)
