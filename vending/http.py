@@ -268,7 +268,7 @@ def blueprint(environment: Mapping[str, str]) -> func.Blueprint:
     settings = Settings.from_environment(environment)
     announce(settings)
     app = App(settings)
-    functions = func.Blueprint()
+    functions = func.Blueprint()  # type: ignore[no-untyped-call]
     for endpoint in ENDPOINTS:
         _register(functions, app, endpoint)
     return functions

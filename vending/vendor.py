@@ -23,7 +23,7 @@ from vending.oidc.claims import SKEW_SECONDS
 from vending.oidc.token import peek
 from vending.oidc.verify import Verifier, replay_key
 from vending.oplog import note
-from vending.policy import decide, hints, read_claim
+from vending.policy import decide, hints, lookup, parse_key
 from vending.replay import new_owner
 from vending.settings import is_loopback
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from vending.clock import Clock
     from vending.entra.credentials import EntraTokens
     from vending.limits import RateLimiter
-    from vending.oidc.types import VerifiedClaims
+    from vending.oidc.types import Claims, JsonValue, VerifiedClaims
     from vending.policy import Decision, Policy, PolicyIssuer, Registry, RuleHint
     from vending.policy.source import PolicyStore
     from vending.replay import ReplayStore
@@ -162,7 +162,8 @@ class Vendor:
         if case.issuer.verification.replay == "once" and await self._replays.is_claimed(_claim_key(case)):
             raise Refusal(Reason.TOKEN_REPLAYED)
         trail.denial = None if case.decision.allowed else _denial(case.decision)
-        known = {name: read_claim(case.claims.claims, name) for name in case.issuer.preset.claim_types}
+        preset = case.issuer.preset
+        known = {name: _read(case.claims.claims, name) for name in (*preset.types, *preset.identity)}
         return Explanation(
             decision=case.decision,
             registry=case.registry,
@@ -187,7 +188,7 @@ class Vendor:
                 )
             trail.issuer = issuer.name
             claims = await self.verifier.verify(peeked, issuer.verification)
-        trail.identify(claims.claims, issuer.preset.identity_claims, policy.audit_claims, read_claim)
+        trail.identify(claims.claims, _identity_claims(issuer), policy.audit_claims, _read)
         self._limit(policy, issuer, claims)
         registry = find_registry(
             policy, request.audience, request.resource, allow_loopback=self._settings.allow_loopback
@@ -199,7 +200,7 @@ class Vendor:
         return _Case(policy, issuer, claims, registry, decision)
 
     def _limit(self, policy: Policy, issuer: PolicyIssuer, claims: VerifiedClaims) -> None:
-        values = tuple(str(read_claim(claims.claims, name)) for name in issuer.preset.caller_claims)
+        values = tuple(str(_read(claims.claims, name)) for name in issuer.preset.caller)
         wait = self._limiter.take((issuer.name, *values), policy.limits.requests_per_minute)
         if wait > 0:
             raise Refusal(Reason.RATE_LIMITED, retry_after=wait)
@@ -213,7 +214,7 @@ class Vendor:
             yield
             return
         key, owner = _claim_key(case), new_owner()
-        expires_at = float(case.claims.claims["exp"]) + SKEW_SECONDS  # type: ignore[arg-type] - a verified NumericDate
+        expires_at = _expiry(case.claims) + SKEW_SECONDS
         claim = asyncio.create_task(self._replays.claim(key, owner, expires_at))
         try:
             with trail.step("claim"):
@@ -333,6 +334,21 @@ def note_bug(error: BaseException) -> None:
         frames.append(f"{code.co_filename.rpartition('/')[2]}:{traceback.tb_lineno} {code.co_name}")
         traceback = traceback.tb_next
     note(logging.ERROR, "internal_error", error=type(error).__name__, frames=frames[-12:])
+
+
+def _read(claims: Claims, key: str) -> JsonValue:
+    return lookup(claims, parse_key(key))
+
+
+def _identity_claims(issuer: PolicyIssuer) -> list[str]:
+    return [name for name in issuer.preset.identity if name not in issuer.preset.personal]
+
+
+def _expiry(claims: VerifiedClaims) -> float:
+    value = claims.claims["exp"]
+    if not isinstance(value, (int, float)):
+        raise TypeError("a verified token has a numeric exp")
+    return float(value)
 
 
 def _claim_key(case: _Case) -> str:

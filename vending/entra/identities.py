@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vending.entra.credentials import ResolvedIdentity
-from vending.policy import (
+from vending.policy.policy import (
     DEFAULT_IDENTITY,
     Developer,
     FederatedApp,

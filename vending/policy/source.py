@@ -18,14 +18,14 @@ from vending.errors import Reason, Refusal
 from vending.flight import SingleFlight
 from vending.net import NetError
 from vending.oplog import note
-from vending.policy import PolicyError, load, load_bytes
+from vending.policy import PolicyError, load_bytes, load_with_source
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from vending.clock import Clock
     from vending.net import Http
-    from vending.policy import Environment, Policy
+    from vending.policy import Environment, Loaded, Policy
 
 STORAGE_AUDIENCE: Final = "https://storage.azure.com"
 _STORAGE_VERSION: Final = "2021-12-02"
@@ -70,14 +70,20 @@ class FileSource:
             if self._seen is not None and self._seen == self._fingerprint(self._beside):
                 return None
             before = self._fingerprint(())
-            policy = load(self._path, self._environment)
+            loaded = load_with_source(self._path, self._environment)
             unchanged = before == self._fingerprint(())
-            self._beside = policy.files
+            self._beside = self._side_files(loaded)
             # A file that changed while it was being read is read again next time.
             self._seen = self._fingerprint(self._beside) if unchanged else None
         except OSError as error:
             raise Unavailable(f"{self._path.name}: {error.strerror or type(error).__name__}") from None
-        return policy
+        return loaded.policy
+
+    def _side_files(self, loaded: Loaded) -> tuple[Path, ...]:
+        directory = self._path if self._path.is_dir() else self._path.parent
+        issuers = loaded.model.issuers.values()
+        names = [name for issuer in issuers for name in (issuer.jwks_file, issuer.ca_file) if name is not None]
+        return tuple(directory / name for name in names)
 
     def _fingerprint(self, beside: tuple[Path, ...]) -> str:
         digest = hashlib.sha256()
