@@ -5,23 +5,39 @@ import sys
 from pathlib import Path
 
 _PROJECT = Path(__file__).resolve().parent.parent
+_DEFAULT_PORT = 7071
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m devstack", description="The local stack, on 127.0.0.1.")
     commands = parser.add_subparsers(dest="command", required=True)
+    up = commands.add_parser("up", help="run issuers, identity endpoint, registry and service until Ctrl-C")
+    up.add_argument("--port", type=int, default=_DEFAULT_PORT, help="the service's port (default: %(default)s)")
     host = commands.add_parser("host", help="run only the function app, with the settings of the environment")
-    host.add_argument("--port", type=int, default=7071, help="0 picks a free one (default: %(default)s)")
+    host.add_argument("--port", type=int, default=_DEFAULT_PORT, help="0 picks a free one (default: %(default)s)")
     host.add_argument("--app", type=Path, default=_PROJECT, help="the directory of function_app.py and host.json")
+    demo = commands.add_parser("demo", help="play the whole story, step by step; exit 0 when all went as told")
+    for command in (up, demo):
+        command.add_argument(
+            "--memory-registry", action="store_true", help="keep images in memory instead of in docker-registry"
+        )
     return parser
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command; return its exit status."""
+    """Run a command; return its exit status. Each command imports only what it needs."""
     options = _parser().parse_args(arguments)
-    from devstack import host
+    if options.command == "host":
+        from devstack import host
 
-    return host.run(options.app, options.port)
+        return host.run(options.app, options.port)
+    if options.command == "up":
+        from devstack import up
+
+        return up.run(options.port, memory_registry=options.memory_registry)
+    from devstack import demo
+
+    return demo.run(memory_registry=options.memory_registry)
 
 
 if __name__ == "__main__":

@@ -22,13 +22,20 @@ _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "PYTHON
 
 
 class HostProcess:
-    """`python -m devstack host` with exactly the given settings; use it as a context manager."""
+    """`python -m devstack host` with exactly the given settings; use it as a context manager.
 
-    def __init__(self, settings: Mapping[str, str], *, app: Path = _PROJECT, port: int = 0) -> None:
+    Its log is kept, or with `show_log` goes to this process's own standard error.
+    """
+
+    def __init__(
+        self, settings: Mapping[str, str], *, app: Path = _PROJECT, port: int = 0, show_log: bool = False
+    ) -> None:
+        self._show_log = show_log
         self._settings = dict(settings)
         self._command = [sys.executable, "-m", "devstack", "host", "--port", str(port), "--app", str(app)]
         self._process: subprocess.Popen[str] | None = None
         self._log = tempfile.TemporaryFile("w+", prefix="devstack-host-")  # noqa: SIM115 - closed in stop()
+        self._closed_log = ""
         self.url = ""
         """Where the host answers, once started."""
 
@@ -38,6 +45,11 @@ class HostProcess:
         return self._running.pid
 
     @property
+    def running(self) -> bool:
+        """Say whether the process is alive."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
     def _running(self) -> subprocess.Popen[str]:
         if self._process is None:
             raise RuntimeError("the host has not been started")
@@ -45,8 +57,9 @@ class HostProcess:
 
     @property
     def log(self) -> str:
-        """What the host and the app have written to standard error so far."""
-        self._log.flush()
+        """What the host and the app have written to standard error so far; kept when the process is closed."""
+        if self._log.closed:
+            return self._closed_log
         return os.pread(self._log.fileno(), 16 * 1024 * 1024, 0).decode(errors="replace")
 
     def start(self) -> Self:
@@ -55,7 +68,12 @@ class HostProcess:
         environment["PYTHONPATH"] = str(_PROJECT)
         environment["PYTHONUNBUFFERED"] = "1"
         self._process = subprocess.Popen(
-            self._command, env=environment, stdout=subprocess.PIPE, stderr=self._log, text=True, cwd=_PROJECT
+            self._command,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=None if self._show_log else self._log,
+            text=True,
+            cwd=_PROJECT,
         )
         watchdog = threading.Timer(START_TIMEOUT, self._process.kill)
         watchdog.start()
@@ -103,9 +121,11 @@ class HostProcess:
         return process.returncode
 
     def close(self) -> None:
-        """End the host and forget its log."""
+        """End the host; its log can still be read."""
         self.stop()
-        self._log.close()
+        if not self._log.closed:
+            self._closed_log = self.log
+            self._log.close()
 
     def __enter__(self) -> Self:
         return self.start()

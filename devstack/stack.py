@@ -115,7 +115,7 @@ class Stack:
     """The service with a policy of its own in front of upstreams, which it starts unless they are given.
 
     `policy` is a text, or a function from the upstreams to one; `settings` are added to the app's, and an empty value
-    takes one away. `start_host=False` leaves the service out.
+    takes one away. `start_host=False` leaves the service out; `show_log` passes its log on to standard error.
     """
 
     def __init__(
@@ -127,6 +127,7 @@ class Stack:
         app: Path = PROJECT,
         port: int = 0,
         start_host: bool = True,
+        show_log: bool = False,
     ) -> None:
         self._cleanup = contextlib.ExitStack()
         self.upstreams = upstreams or self._cleanup.enter_context(Upstreams())
@@ -135,6 +136,7 @@ class Stack:
         self._app = app
         self._port = port
         self._start_host = start_host
+        self._show_log = show_log
         self.hosts: list[HostProcess] = []
         """The running instances of the service; the first is `host`."""
 
@@ -200,7 +202,7 @@ class Stack:
     def add_host(self, settings: Mapping[str, str] | None = None) -> HostProcess:
         """Start one more instance of the service, with further settings; it ends with the stack."""
         port = 0 if self.hosts else self._port
-        host = HostProcess(self.settings | dict(settings or {}), app=self._app, port=port)
+        host = HostProcess(self.settings | dict(settings or {}), app=self._app, port=port, show_log=self._show_log)
         self._cleanup.callback(host.close)
         self.hosts.append(host.start())
         return host
