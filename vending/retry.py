@@ -42,8 +42,12 @@ async def retrying(attempt: Callable[[], Awaitable[T]], *, budget_seconds: float
         retry=retry_if_exception_type(Transient),
         reraise=True,
     )
+
+    async def once() -> T:  # tenacity awaits only what is declared as a coroutine function.
+        return await attempt()
+
     try:
-        return await attempts(attempt)
+        return await attempts(once)
     except Transient as transient:
         raise transient.refusal from None
 
