@@ -1,0 +1,41 @@
+terraform {
+  required_version = ">= 1.9"
+
+  required_providers {
+    azapi = {
+      source  = "azure/azapi"
+      version = "~> 2.12"
+    }
+    azurerm = {
+      source  = "hashicorp/azurerm"
+      version = "~> 5.2"
+    }
+  }
+}
+
+provider "azapi" {
+  subscription_id = var.subscription_id
+}
+
+provider "azurerm" {
+  subscription_id     = var.subscription_id
+  storage_use_azuread = true
+
+  # Since 5.0 nothing is registered unless it is named.
+  resource_providers_to_register = [
+    "Microsoft.App",
+    "Microsoft.ContainerRegistry",
+    "Microsoft.Insights",
+    "Microsoft.ManagedIdentity",
+    "Microsoft.Network",
+    "Microsoft.OperationalInsights",
+    "Microsoft.Storage",
+    "Microsoft.Web",
+  ]
+
+  features {
+    resource_group {
+      prevent_deletion_if_contains_resources = true
+    }
+  }
+}
