@@ -1,0 +1,10 @@
+"""Loading: what files become, where problems are, and what never loads."""
+
+from __future__ import annotations
+
+from tests.policy.conftest import PolicyMaker
+from vending.policy import ManagedIdentity
+
+
+def test_default_identity_exists_without_being_written(make_policy: PolicyMaker) -> None:
+    assert make_policy().identities == {"default": ManagedIdentity()}

@@ -1,0 +1,129 @@
+"""Load a policy: a file, a directory of files, or the bytes of a blob. Only this module reads policy files."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from vending.policy import documents
+from vending.policy.building import build
+from vending.policy.problems import Code, PolicyError, Problem
+from vending.policy.structure import validate
+
+if TYPE_CHECKING:
+    from vending.policy.documents import Document
+    from vending.policy.models import PolicyModel
+    from vending.policy.policy import Environment, Policy
+    from vending.policy.problems import Finding
+    from vending.policy.problems import Path as PolicyPath
+
+MAX_SIDE_FILE_BYTES: Final = 256 * 1024
+"""Keys and certificates beside a policy; a key set of fifty keys has a tenth of this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Hold a policy together with the file it came from, for those who explain or criticise it."""
+
+    policy: Policy
+    model: PolicyModel
+    document: Document = field(repr=False)
+
+
+def load(path: Path, environment: Environment) -> Policy:
+    """Load a policy from a file, or from a directory as `compile` would merge it.
+
+    Raises `PolicyError` with everything that is wrong.
+    """
+    return load_with_source(path, environment).policy
+
+
+def load_with_source(path: Path, environment: Environment) -> Loaded:
+    """Load a policy and keep its model and document. Raises `PolicyError`."""
+    if path.is_dir():
+        return _load_directory(path, environment)[0]
+    data = read_bytes(path)
+    document = documents.read(data, str(path))
+    return _load(document, environment, _SideFiles(path.parent), hashlib.sha256(data).hexdigest())
+
+
+def compile_directory(path: Path, environment: Environment) -> bytes:
+    """Merge a directory into one JSON policy that needs no other file. Raises `PolicyError`."""
+    return _load_directory(path, environment)[1]
+
+
+def _load_directory(path: Path, environment: Environment) -> tuple[Loaded, bytes]:
+    from vending.policy.compile import compiled_bytes, merge
+
+    document = merge(path, read_bytes)
+    files = _SideFiles(path)
+    loaded = _load(document, environment, files, sha256="")
+    compiled = compiled_bytes(document, path, files.read)
+    policy = replace(loaded.policy, sha256=hashlib.sha256(compiled).hexdigest())
+    return replace(loaded, policy=policy), compiled
+
+
+def load_bytes(data: bytes, *, name: str, environment: Environment, directory: Path | None) -> Policy:
+    """Load a policy from bytes; its name says whether it is JSON. Without a directory it can name no further files.
+
+    Raises `PolicyError`.
+    """
+    document = documents.read(data, name)
+    return _load(document, environment, _SideFiles(directory), hashlib.sha256(data).hexdigest()).policy
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a policy file up to just beyond the largest size. Raises `PolicyError`."""
+    try:
+        with path.open("rb") as file:
+            return file.read(documents.MAX_JSON_BYTES + 1)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise PolicyError([Problem(str(path), 1, 1, Code.FILE, f"the file cannot be read: {reason}")]) from None
+
+
+def _load(document: Document, environment: Environment, files: _SideFiles, sha256: str) -> Loaded:
+    model, findings = validate(document.data)
+    if model is None or document.problems:
+        raise PolicyError([*document.problems, *document.place(_beyond(document, findings))])
+    policy, findings = build(model, document, environment, files.read, sha256)
+    if findings:
+        raise PolicyError(document.place(findings))
+    return Loaded(replace(policy, files=tuple(sorted(files.seen))), model, document)
+
+
+def _beyond(document: Document, findings: list[Finding]) -> list[Finding]:
+    """Leave out what only follows from a problem that the reader has named already."""
+    return [finding for finding in findings if not _is_broken(finding.path, document.broken)]
+
+
+def _is_broken(path: PolicyPath, broken: frozenset[PolicyPath]) -> bool:
+    return any(path[:length] in broken for length in range(len(path) + 1))
+
+
+@dataclass(frozen=True, slots=True)
+class _SideFiles:
+    """Read files beside a policy, and none outside its directory. `seen` gathers what was read."""
+
+    directory: Path | None
+    seen: set[Path] = field(default_factory=set)
+
+    def read(self, name: str) -> bytes:
+        """Read one file. Raises `ValueError` saying why it cannot."""
+        if self.directory is None:
+            raise ValueError("a policy that is read from a blob has no files beside it; write the contents inline")
+        root = self.directory.resolve()
+        try:
+            path = (root / name).resolve()
+            if not path.is_relative_to(root):
+                raise ValueError(f"{name} lies outside the policy's directory; move it beside the policy")
+            with path.open("rb") as file:
+                data = file.read(MAX_SIDE_FILE_BYTES + 1)
+            self.seen.add(path)
+        except OSError as error:
+            raise ValueError(f"{name} cannot be read: {error.strerror or type(error).__name__}") from None
+        if len(data) > MAX_SIDE_FILE_BYTES:
+            raise ValueError(f"{name} has more than {MAX_SIDE_FILE_BYTES // 1024} KiB")
+        return data
