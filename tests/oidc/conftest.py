@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from devstack.certs import TestAuthority
 from tests.oidc.forge import Forge, Hands, Keys, Site, published
 from vending.net import Http
 from vending.oidc.verify import Verifier
@@ -25,6 +26,17 @@ def site(keys: Keys) -> Iterator[Site]:
     """An issuer of the test's own, with one RSA key."""
     with Site(jwks=published(keys)[:1]) as own:
         yield own
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> TestAuthority:
+    """A private certificate authority."""
+    return TestAuthority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="session")
+def authority_pem(authority: TestAuthority) -> str:
+    return authority.ca_file.read_text()
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
 """What an attacker has at hand: every public key, keys of one's own, and a way to write any token. Verifies nothing."""
 
 import json
-from collections.abc import Mapping
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ AUDIENCE: Final = "https://vend.contoso.example"
 NOW: Final = 1_800_000_000
 LIFETIME: Final = 300
 EVERY_ALGORITHM: Final = frozenset(ALGORITHMS)
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @dataclass
@@ -47,9 +49,17 @@ class Site(LocalServer):
     path: str = "/issuer"
     requests: list[str] = field(default_factory=list)
     """The path of each request, in order."""
+    misbehave: dict[str, Handler] = field(default_factory=dict)
+    """What answers instead, by path."""
+    tls_context: ssl.SSLContext | None = None
 
     def __post_init__(self) -> None:
-        super().__init__()
+        super().__init__(tls=self.tls_context)
+
+    @property
+    def fetches(self) -> int:
+        """How many times the key set was asked for."""
+        return self.requests.count("/keys")
 
     @property
     def issuer_url(self) -> str:
@@ -62,12 +72,27 @@ class Site(LocalServer):
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         self.requests.append(request.path)
+        if request.path in self.misbehave:
+            return await self.misbehave[request.path](request)
         if request.path == f"{self.path.rstrip('/')}/.well-known/openid-configuration":
             honest = {"issuer": self.issuer_url, "jwks_uri": f"{self.url}/keys"}
             return web.json_response(without_omitted({**honest, **self.discovery}))
         if request.path == "/keys":
             return web.json_response({"keys": self.jwks})
         return web.Response(status=404)
+
+
+def issuer_at(site: Site, **changes: Any) -> Issuer:
+    """Return a policy's entry for a site: every algorithm, tokens of at most 15 minutes, used once; with changes."""
+    entry = Issuer(
+        name="ci",
+        url=site.issuer_url,
+        audience=AUDIENCE,
+        algorithms=EVERY_ALGORITHM,
+        max_token_lifetime=900,
+        replay="once",
+    )
+    return replace(entry, **changes)
 
 
 def public_jwk(private: PrivateKey, **members: Any) -> dict[str, Any]:
@@ -117,16 +142,8 @@ class Forge:
         self.trap = trap
 
     def issuer(self, **changes: Any) -> Issuer:
-        """Return the policy's entry for the site: every algorithm, tokens of at most 15 minutes, used once."""
-        entry = Issuer(
-            name="ci",
-            url=self.site.issuer_url,
-            audience=AUDIENCE,
-            algorithms=EVERY_ALGORITHM,
-            max_token_lifetime=900,
-            replay="once",
-        )
-        return replace(entry, **changes)
+        """Return the policy's entry for the site, with changes."""
+        return issuer_at(self.site, **changes)
 
     def claims(self, **changes: Any) -> dict[str, Any]:
         """Return the claims of a good token, with changes."""

@@ -36,7 +36,7 @@ class Failure(StrEnum):
     TOO_LARGE = "too_large"
     REDIRECT_REFUSED = "redirect_refused"
     BAD_STATUS = "bad_status"
-    NOT_HTTPS = "not_https"
+    BAD_ADDRESS = "bad_address"
     BAD_DISCOVERY = "bad_discovery"
     ISSUER_MISMATCH = "issuer_mismatch"
     BAD_KEY_SET = "bad_key_set"
@@ -92,7 +92,7 @@ async def _get_object(
     http: Http, url: str, issuer: Issuer, malformed: Failure, now: float, allow_loopback: bool
 ) -> dict[str, Any]:
     if not _may_be_fetched(url, allow_loopback=allow_loopback):
-        raise KeysNotFetched(Failure.NOT_HTTPS, "an address is not https, or has a user name or a fragment")
+        raise KeysNotFetched(Failure.BAD_ADDRESS, "an address is no https URL, or has a user name or a fragment")
 
     async def attempt() -> dict[str, Any]:
         return _object(await _get(http, url, issuer.ca_pem), urlsplit(url).netloc, malformed, now)
@@ -130,8 +130,8 @@ def _object(answer: Answer, host: str, malformed: Failure, now: float) -> dict[s
 def _may_be_fetched(url: str, *, allow_loopback: bool) -> bool:
     try:
         parts = urlsplit(url)
-        host = parts.hostname
-    except ValueError:
+        host, _ = parts.hostname, parts.port
+    except ValueError:  # A port beyond 65,535, or an address that is none.
         return False
     if not host or "@" in parts.netloc or "#" in url:
         return False
