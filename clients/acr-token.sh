@@ -169,7 +169,7 @@ function strings(text,  c) {
   } while (c == ",")
   return text
 }
-function base64url(t,  i, v, have, held, byte, out) {
+function base64url(t,  i, v, have, held, byte, rest, out) {
   for (i = 1; i <= length(t); i++) {
     v = index("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_", substr(t, i, 1)) - 1
     if (v < 0) exit 2
@@ -177,8 +177,9 @@ function base64url(t,  i, v, have, held, byte, out) {
     have += 6
     if (have >= 8) {
       have -= 8
-      byte = int(held / 2 ^ have)
-      held -= byte * 2 ^ have
+      rest = have == 4 ? 16 : have == 2 ? 4 : 1 # busybox may lack the power operator
+      byte = int(held / rest)
+      held -= byte * rest
       if (!byte) exit 2
       out = out sprintf("%c", byte)
     }
@@ -269,10 +270,10 @@ json_put() {
 escaped() {
   printf '%s' "$1" | tr -d '\000-\010\013\014\016-\037\177' | awk -v form="$2" '
     BEGIN { ORS = "" }
-    NR > 1 { print form == "" ? " " : "%0A" }
+    NR > 1 { print (form == "" ? " " : "%0A") }
     {
-      gsub(/%/, form == "azure" ? "%AZP25" : form == "github" ? "%25" : "%")
-      gsub(/\r/, form == "" ? " " : "%0D")
+      gsub(/%/, (form == "azure" ? "%AZP25" : form == "github" ? "%25" : "%"))
+      gsub(/\r/, (form == "" ? " " : "%0D"))
       print
     }'
 }
