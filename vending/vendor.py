@@ -220,6 +220,9 @@ class Vendor:
             with trail.step("claim"):
                 if not await asyncio.shield(claim):
                     raise Refusal(Reason.TOKEN_REPLAYED)
+            if self._clock.now() >= expires_at:
+                # It ran out while it was being claimed, so this may have been the place of an expired earlier claim.
+                raise Refusal(Reason.TOKEN_EXPIRED)
             yield
         except BaseException:
             await self._give_back(claim, key, owner)
@@ -228,11 +231,13 @@ class Vendor:
     async def _give_back(self, claim: asyncio.Task[bool], key: str, owner: str) -> None:
         async def undo() -> None:
             held = True  # Where the store's answer was lost the claim may stand; only its owner can take it back.
-            with suppress(Refusal):
+            with suppress(Exception):
                 held = await claim
-            with suppress(Refusal):
+            try:
                 if held:
                     await self._replays.release(key, owner)
+            except Exception as error:  # noqa: BLE001 - the answer is decided; the claim stays until it expires.
+                note(logging.WARNING, "claim_not_given_back", error=type(error).__name__)
 
         undoing = asyncio.create_task(undo())
         self._unfinished.add(undoing)
