@@ -20,11 +20,12 @@ from devstack import tools
 from devstack.client import RegistryClient, RegistryRefused
 from devstack.images import Image
 from devstack.keys import peek
-from devstack.stack import Stack, Upstreams
+from devstack.stack import PROJECT, Stack, Upstreams
 
 TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 NULL_GUID = "00000000-0000-0000-0000-000000000000"
 _HOUR = 3600
+_WIDTH = 110
 _SHOWN_CLAIMS = (
     "iss",
     "aud",
@@ -37,8 +38,6 @@ _SHOWN_CLAIMS = (
     "project_path",
     "project_id",
     "ref_path",
-    "kubernetes.io",
-    "exp",
 )
 
 
@@ -73,11 +72,11 @@ class Narrator:
         self._steps += 1
         print(f"\n{self._paint('1', f'{self._steps}. {title}')}")
         for line in explanation:
-            print(textwrap.fill(line, 100, initial_indent="   ", subsequent_indent="   "))
+            print(_wrapped(line, "   "))
 
     def show(self, name: str, value: object) -> None:
         """Print a name and a value in columns."""
-        print(f"     {name:<20} {value}")
+        print(f"     {name:<28} {value}")
 
     def done(self, text: str) -> None:
         """Say that something happened as it should."""
@@ -88,15 +87,15 @@ class Narrator:
         print(f"\n   {self._paint('31', '✗')} {text}", flush=True)
 
 
-def run(*, memory_registry: bool = False) -> int:
-    """Play the demonstration; return 0 when every step went as told, else 1."""
+def run(*, memory_registry: bool = False, app: Path = PROJECT) -> int:
+    """Play the demonstration with the service in `app`; return 0 when every step went as told, else 1."""
     narrator = Narrator()
     print("ACR Token Vending: a CI job's OIDC token goes in, a registry token for exactly what it may do comes out.")
     stack: Stack | None = None
     try:
-        with Upstreams(docker_registry=not memory_registry) as upstreams, Stack(upstreams) as stack:
+        with Upstreams(docker_registry=not memory_registry) as upstreams, Stack(upstreams, app=app) as stack:
             _Demo(narrator, stack).play()
-    except (Unexpected, RegistryRefused, httpx.HTTPError, RuntimeError) as error:
+    except (Unexpected, RegistryRefused, httpx.HTTPError, RuntimeError, LookupError, ValueError) as error:
         narrator.failed(f"{type(error).__name__}: {error}")
         if stack and stack.hosts:
             print(textwrap.indent(stack.host.log[-4000:], "     | "))
@@ -181,8 +180,11 @@ class _Demo:
         claims = peek(token)
         for name in _SHOWN_CLAIMS:
             if name in claims:
-                value = claims[name]
-                self._say.show(name, json.dumps(value) if isinstance(value, dict) else value)
+                self._say.show(name, claims[name])
+        if pod := claims.get("kubernetes.io"):
+            for name in ("namespace", "serviceaccount"):
+                self._say.show(f"/kubernetes.io/{name}", pod[name])
+        self._say.show("exp", time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(claims["exp"])))
 
     def _client(self, vended: Vended) -> RegistryClient:
         return RegistryClient(self._registry.url, vended.token)
@@ -277,7 +279,7 @@ class _Demo:
             f"{what}: {answer.status_code} {body['error']}, {body['reason']}",
             f"{reason} was expected: {answer.text}",
         )
-        print(textwrap.fill(body["error_description"], 96, initial_indent="       ", subsequent_indent="       "))
+        print(_wrapped(body["error_description"], "       "))
 
     def _expect(self, held: bool, text: str, otherwise: str = "") -> None:
         if not held:
@@ -286,6 +288,10 @@ class _Demo:
 
 
 _NEW = Image.containing("not from here")
+
+
+def _wrapped(text: str, indent: str) -> str:
+    return textwrap.fill(text, _WIDTH, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
 
 
 def _short(ready: httpx.Response) -> str:

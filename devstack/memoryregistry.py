@@ -160,7 +160,14 @@ class MemoryRegistry:
             del blobs[target.reference]
             return web.Response(status=202)
         headers = {"Docker-Content-Digest": target.reference, "Content-Type": "application/octet-stream"}
-        return web.Response(body=content, headers=headers)
+        wanted = request.http_range
+        if wanted.start is None and wanted.stop is None:
+            return web.Response(body=content, headers=headers | {"Accept-Ranges": "bytes"})
+        start, stop, _ = wanted.indices(len(content))
+        if start >= stop:
+            return web.Response(status=416, headers={"Content-Range": f"bytes */{len(content)}"})
+        headers["Content-Range"] = f"bytes {start}-{stop - 1}/{len(content)}"
+        return web.Response(status=206, body=content[start:stop], headers=headers)
 
     async def _manifest(self, request: web.Request, target: Target) -> web.Response:
         if request.method == "PUT":

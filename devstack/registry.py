@@ -35,6 +35,17 @@ from devstack.serving import LOOPBACK, LocalServer
 
 _FIREWALL = "client with IP '{ip}' is not allowed access. Refer https://aka.ms/acr/firewall to grant access."
 _AUTHENTICATE = "authentication required, visit https://aka.ms/acr/authorization for more information."
+_ATTRIBUTES: dict[str, object] = {
+    "createdTime": "2026-01-01T00:00:00.0000000Z",
+    "lastUpdateTime": "2026-01-01T00:00:00.0000000Z",
+    "changeableAttributes": {
+        "deleteEnabled": True,
+        "writeEnabled": True,
+        "readEnabled": True,
+        "listEnabled": True,
+    },
+}
+"""What ACR says of every repository, tag and manifest; nobody locks anything here, and nobody looks at the times."""
 _BODY_LIMIT = 64 * 1024 * 1024
 """Bytes that one upload request to the registry in memory may carry."""
 
@@ -203,12 +214,11 @@ class Registry(LocalServer):
         if request.method != "GET":
             return error(405, "UNSUPPORTED", "the operation is unsupported")
         if target.kind == "tags":
-            return web.json_response(named | {"tags": [{"name": tag, "digest": tags[tag]} for tag in tags]})
+            found = [{"name": tag, "digest": tags[tag], "signed": False} | _ATTRIBUTES for tag in tags]
+            return web.json_response(named | {"tags": found})
         if target.kind == "manifests":
-            return web.json_response(named | {"manifests": [{"digest": digest} for digest in digests]})
-        attributes = dict.fromkeys(("deleteEnabled", "writeEnabled", "readEnabled", "listEnabled"), True)
-        counts = {"manifestCount": len(digests), "tagCount": len(tags), "changeableAttributes": attributes}
-        return web.json_response(named | counts)
+            return web.json_response(named | {"manifests": [{"digest": digest} | _ATTRIBUTES for digest in digests]})
+        return web.json_response(named | {"manifestCount": len(digests), "tagCount": len(tags)} | _ATTRIBUTES)
 
     def _refusal(self, request: web.Request, bearer: str, needed: Iterable[Scope]) -> web.Response | None:
         """Return the 401 challenge for a token that does not suffice, or None."""

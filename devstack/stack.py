@@ -84,16 +84,20 @@ class Upstreams:
     def new_registry(self) -> Registry:
         """Start another registry with the same rights as the first."""
         registry = Registry(self.tenant, docker_registry=self._docker_registry, tls=self.ca.server_context())
+        self._allow_identities(registry)
+        return self._cleanup.enter_context(registry.start(self.loop))
+
+    def _allow_identities(self, registry: Registry) -> None:
         for identity in (self.identity.system, *self.identity.user_assigned):
             if identity:
                 registry.allow(identity.object_id)
-        return self._cleanup.enter_context(registry.start(self.loop))
 
     def heal(self) -> None:
-        """Remove every fault and oddity that a test has left behind."""
+        """Remove every fault and oddity that a test has left behind, and give the identities all rights again."""
         for board in (self.identity.board, *(issuer.board for issuer in self.issuers.all.values())):
             board.clear()
         self.registry.heal()
+        self._allow_identities(self.registry)
 
     def start(self) -> Self:
         """Start the servers that every stack needs."""

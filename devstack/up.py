@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+import sys
 import threading
 from types import FrameType
 
@@ -43,14 +44,14 @@ def run(port: int, *, memory_registry: bool = False) -> int:
         try:
             stack = cleanup.enter_context(Stack(upstreams, port=port, show_log=True))
         except RuntimeError as error:
-            print(error)
+            print(error, file=sys.stderr)
             return 1
         print(_introduction(stack, stack.issuers.github.job()), flush=True)
         if upstreams.registry_note:
             print(f"docker-registry is not used: {upstreams.registry_note}", flush=True)
         while not ended.wait(0.5):
             if not stack.host.running:
-                print("the service has ended")
+                print("the service has ended", file=sys.stderr)
                 return 1
     return 0
 
