@@ -10,7 +10,8 @@ import asyncio
 import json
 import ssl
 import weakref
-from collections.abc import Mapping
+import zlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urljoin, urlsplit
@@ -117,7 +118,7 @@ class Http:
         ca_pem: str | None = None,
         follow_same_host: bool = False,
     ) -> Answer:
-        """Send one request and read the whole answer, within `timeout_seconds` and `max_bytes` of decoded body.
+        """Send one request and read the whole answer, within `timeout_seconds` and `max_bytes` of unpacked body.
 
         Redirects are answers like any other; with `follow_same_host` up to three are followed, as long as scheme, host
         and port stay the same. Raises `Unreachable`, `TimedOut`, `TooLarge` or `RedirectRefused`.
@@ -164,7 +165,7 @@ class Http:
                 limits=httpx.Limits(
                     max_connections=None, max_keepalive_connections=64, keepalive_expiry=_KEEPALIVE_SECONDS
                 ),
-                headers={"User-Agent": f"acr-token-vending/{__version__}"},
+                headers={"User-Agent": f"acr-token-vending/{__version__}", "Accept-Encoding": "identity"},
             )
         return client
 
@@ -187,11 +188,33 @@ async def _once(
 ) -> Answer:
     async with client.stream(method, url, headers=headers, data=form, content=content) as response:
         body = bytearray()
-        async for chunk in response.aiter_bytes():
-            body += chunk
+        unpack = _unpacker(url, response.headers.get("content-encoding", ""))
+        async for chunk in response.aiter_raw():
+            body += unpack(chunk, max_bytes + 1 - len(body))
             if len(body) > max_bytes:
                 raise TooLarge(url, f"more than {max_bytes} bytes")
         return Answer(response.status_code, {k.lower(): v for k, v in response.headers.items()}, bytes(body))
+
+
+def _unpacker(url: str, encoding: str) -> Callable[[bytes, int], bytes]:
+    """Undo a content coding, never making more than the given number of bytes.
+
+    `identity` is what was asked for; a server that has nothing but gzip may send that (RFC 9110 section 12.5.3), and a
+    few KiB of it can unpack to many MiB.
+    """
+    if encoding.strip().lower() in {"", "identity"}:
+        return lambda chunk, _most: chunk
+    if encoding.strip().lower() not in {"gzip", "x-gzip"}:
+        raise Unreachable(url, "an answer in a coding that was not asked for")
+    gzip = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+
+    def unpack(chunk: bytes, most: int) -> bytes:
+        try:
+            return gzip.decompress(chunk, most)
+        except zlib.error:
+            raise Unreachable(url, "an answer that is not gzip, as it says") from None
+
+    return unpack
 
 
 def _same_origin(url: str, location: str) -> str:

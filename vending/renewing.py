@@ -1,7 +1,7 @@
 """A cache of credentials that expire: renewed in the background before anyone has to wait, and never used at the end.
 
-Knows nothing of what it keeps but two points in time. Failures are not kept: whoever needs a value that cannot be had
-gets the error of the attempt that they shared.
+Knows nothing of what it keeps but two points in time. A refusal that a repetition would not change, or that says when
+to come back, is remembered for a moment: a missing right must not make every caller ask upstream anew.
 """
 
 from __future__ import annotations
@@ -27,6 +27,10 @@ _RENEW_AT_FRACTION: Final = 0.5
 """Half of the lifetime is what Azure's own libraries wait before they renew a managed identity's token."""
 _RENEWAL_PAUSE_SECONDS: Final = 30.0
 """Between two attempts to renew in the background, so that an outage upstream is not met with a call per request."""
+REFUSAL_MEMORY_SECONDS: Final = 5.0
+"""How long a definite refusal (502 to the caller: rights or settings are missing) stands before it is asked anew."""
+_LONGEST_MEMORY_SECONDS: Final = 60.0
+"""A `Retry-After` is heeded at most this long; callers are told the whole of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,28 +48,44 @@ class _Entry:
     not_before: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """Hold a refusal, until when it stands, and what its `Retry-After` means, both on the monotonic clock."""
+
+    refusal: Refusal
+    until: float
+    retry_at: float | None
+
+
 class RenewingCache(Generic[K]):
     """Keep one credential for each key, share its loading, and renew it from half of its life on."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._entries: dict[K, _Entry] = {}
+        self._failures: dict[K, _Failure] = {}
         self._flights: SingleFlight[K, Credential] = SingleFlight()
 
     async def get(self, key: K, load: Callable[[], Coroutine[Any, Any, Credential]]) -> Credential:
-        """Return the credential for `key`, calling `load` if there is none that is good for five more minutes."""
+        """Return the credential for `key`, calling `load` if there is none that is good for five more minutes.
+
+        Raises what `load` raised, or lately raised.
+        """
         entry = self._entries.get(key)
         if entry is None or not self._usable(key):
+            remembered = self._remembered(key)
+            if remembered is not None:
+                raise remembered
             return await self._flights.wait(key, lambda: self._load(key, load))
         now = self._clock.now()
-        if now >= max(entry.renew_at, entry.not_before):
+        if now >= max(entry.renew_at, entry.not_before) and self._remembered(key) is None:
             entry.not_before = now + _RENEWAL_PAUSE_SECONDS
             self._flights.start(key, lambda: self._renew(key, load))
         return entry.credential
 
     def warm(self, key: K, load: Callable[[], Coroutine[Any, Any, Credential]]) -> None:
         """Start loading if nothing usable is there; whoever calls `get` meanwhile joins."""
-        if not self._usable(key):
+        if not self._usable(key) and self._remembered(key) is None:
             self._flights.start(key, lambda: self._load(key, load))
 
     async def replace(
@@ -90,13 +110,37 @@ class RenewingCache(Generic[K]):
         entry = self._entries.get(key)
         return entry is not None and self._clock.now() < entry.credential.expires_at - EXPIRY_MARGIN_SECONDS
 
+    def _remembered(self, key: K) -> Refusal | None:
+        """Return the refusal that still stands for `key`, as a new exception that says how long."""
+        failure = self._failures.get(key)
+        now = self._clock.monotonic()
+        if failure is None or failure.until <= now or key in self._flights:
+            return None
+        refusal = failure.refusal
+        wait = None if failure.retry_at is None else failure.retry_at - now
+        return Refusal(refusal.reason, refusal.description, missing=refusal.missing, retry_after=wait)
+
     async def _load(self, key: K, load: Callable[[], Coroutine[Any, Any, Credential]]) -> Credential:
-        credential = await load()
+        try:
+            credential = await load()
+        except Refusal as refusal:
+            self._remember(key, refusal)
+            raise
         now = self._clock.now()
         for stale in [k for k, entry in self._entries.items() if entry.credential.expires_at <= now]:
             del self._entries[stale]
+        self._failures.pop(key, None)
         self._entries[key] = _Entry(credential, now + (credential.expires_at - now) * _RENEW_AT_FRACTION)
         return credential
+
+    def _remember(self, key: K, refusal: Refusal) -> None:
+        definite = REFUSAL_MEMORY_SECONDS if refusal.entry.status == 502 else 0.0
+        pause = min(max(refusal.retry_after or 0.0, definite), _LONGEST_MEMORY_SECONDS)
+        now = self._clock.monotonic()
+        self._failures = {k: failure for k, failure in self._failures.items() if failure.until > now}
+        if pause > 0:
+            retry_at = None if refusal.retry_after is None else now + refusal.retry_after
+            self._failures[key] = _Failure(refusal, now + pause, retry_at)
 
     async def _renew(self, key: K, load: Callable[[], Coroutine[Any, Any, Credential]]) -> Credential:
         try:

@@ -16,7 +16,7 @@ T = TypeVar("T")
 _ATTEMPTS: Final = 3
 _FIRST_WAIT_SECONDS: Final = 0.2
 _LONGEST_WAIT_SECONDS: Final = 2.0
-_LONGEST_RETRY_AFTER_SECONDS: Final = 5.0
+LONGEST_RETRY_AFTER_SECONDS: Final = 5.0
 """A server that asks for more is passed on to the caller, who can wait outside the request and its deadline."""
 
 
@@ -58,7 +58,7 @@ def _retry_after(state: RetryCallState) -> float | None:
 
 
 def _asks_for_too_much(state: RetryCallState) -> bool:
-    return (_retry_after(state) or 0.0) > _LONGEST_RETRY_AFTER_SECONDS
+    return (_retry_after(state) or 0.0) > LONGEST_RETRY_AFTER_SECONDS
 
 
 def _wait(state: RetryCallState) -> float:

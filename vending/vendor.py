@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from vending import audit
+from vending.acr.access import GrantWider
 from vending.acr.exchange import Minter, Target
 from vending.acr.scope import render
 from vending.entra.identities import resolve
@@ -153,7 +154,7 @@ class Vendor:
             raise _denial(case.decision)
         async with self._claimed(case, trail):
             with trail.step("mint"):
-                token = await self._mint(case)
+                token = await self._mint(case, trail)
             trail.token_id, trail.token_expires_at = token.token_id, token.expires_at
             return Vended(token, render(case.decision.granted), case.registry, case.decision.rules)
 
@@ -245,15 +246,18 @@ class Vendor:
         with suppress(TimeoutError):
             await asyncio.wait_for(asyncio.shield(undoing), _GIVE_BACK_SECONDS)
 
-    async def _mint(self, case: _Case) -> VendedToken:
+    async def _mint(self, case: _Case, trail: audit.Trail) -> VendedToken:
         target, entra_token = self._target(case)
         try:
             return await self._minter.mint(target, entra_token, case.decision.granted)
-        except Refusal as refusal:
-            if refusal.reason is Reason.REGISTRY_GRANT_WIDER:
-                audit.security_event(
-                    "registry_grant_wider", registry=target.login_server, scope=render(case.decision.granted)
-                )
+        except GrantWider as wider:
+            audit.security_event(
+                "registry_grant_wider",
+                request_id=trail.request_id,
+                registry=target.login_server,
+                scope=render(case.decision.granted),
+                excess=" ".join(wider.excess),
+            )
             raise
 
     def _target(self, case: _Case) -> tuple[Target, Callable[[], Awaitable[str]]]:

@@ -28,6 +28,7 @@ def build(settings: Settings) -> Vendor:
     """Build the service from its settings."""
     clock, http = Clock(), Http()
     entra = EntraTokens(clock, settings.environment, budget_seconds=settings.deadline_seconds)
+    entra.prepare()
     verifier = Verifier(http, clock, allow_loopback=settings.allow_loopback)
     own_identity = ResolvedIdentity(
         kind="managed_identity",

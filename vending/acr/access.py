@@ -10,24 +10,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from vending.acr.scope import ACTIONS, CATALOG, Scope, repository
-from vending.errors import Reason, Refusal
+from vending.acr.roles import roles_for
+from vending.acr.scope import ACTIONS, CATALOG, CATALOG_ACTION, Scope, repository
+from vending.errors import Reason, Refusal, quote
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 Pair = tuple[str, str, str]
 """(type, name, action): the smallest thing that a token can allow."""
-
-_ROLES: Final[Mapping[str, tuple[str, str]]] = {
-    "pull": ("AcrPull", "Container Registry Repository Reader"),
-    "metadata_read": ("AcrPull", "Container Registry Repository Reader"),
-    "push": ("AcrPush", "Container Registry Repository Writer"),
-    "metadata_write": ("AcrPush", "Container Registry Repository Writer"),
-    "delete": ("AcrDelete", "Container Registry Repository Contributor"),
-    "*": ("AcrPull", "Container Registry Repository Catalog Lister"),
-}
-"""Action → the built-in role that allows it, in classic and in ABAC mode (Azure's page on built-in roles)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +28,19 @@ class VendedToken:
     secret: str = field(repr=False)
     token_id: str
     expires_at: float
+
+
+class GrantWider(Refusal):
+    """The registry granted more than was asked for; `excess` says what, for the operator alone."""
+
+    def __init__(self, excess: frozenset[Pair]) -> None:
+        super().__init__(Reason.REGISTRY_GRANT_WIDER)
+        self.excess = tuple(quote(":".join(pair)) for pair in sorted(excess)[:_MOST_EXCESS])
+
+
+_MOST_EXCESS: Final = 10
+_LONGEST_LIFE_SECONDS: Final = 10 * 86_400
+"""ACR's tokens live for three hours at most; an expiry further away is not an expiry."""
 
 
 def decode(token: str) -> Mapping[str, Any]:
@@ -52,7 +56,7 @@ def decode(token: str) -> Mapping[str, Any]:
 def expiry(claims: Mapping[str, Any], now: float) -> float:
     """Return `exp`, which must lie in the future. Raises `Refusal` with `registry_response_invalid`."""
     value = claims.get("exp")
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not now < value < now + 10 * 86_400:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not now < value < now + _LONGEST_LIFE_SECONDS:
         raise Refusal(Reason.REGISTRY_RESPONSE_INVALID, "The registry sent a token that has no usable expiry.")
     return float(value)
 
@@ -70,7 +74,7 @@ def check(token: str, *, scopes: Iterable[Scope], audiences: Iterable[str], now:
     asked = frozenset(pair for scope in scopes for pair in _pairs(scope))
     granted = allowed(claims.get("access"))
     if granted - asked:
-        raise Refusal(Reason.REGISTRY_GRANT_WIDER)
+        raise GrantWider(granted - asked)
     if asked - granted:
         raise _narrower(asked - granted)
     token_id = claims.get("jti")
@@ -93,9 +97,11 @@ def allowed(access: object) -> frozenset[Pair]:
         if not isinstance(entry, Mapping):
             raise _unreadable()
         lowered = {str(key).lower(): value for key, value in entry.items()}
-        kind, name, actions = lowered.get("type"), lowered.get("name"), lowered.get("actions") or ()
+        kind, name, actions = lowered.get("type"), lowered.get("name"), lowered.get("actions")
         if len(lowered) != len(entry) or not isinstance(kind, str) or not isinstance(name, str):
             raise _unreadable()
+        if actions is None:
+            continue
         if isinstance(actions, str) or not isinstance(actions, Sequence):
             raise _unreadable()
         if not all(isinstance(action, str) for action in actions):
@@ -118,11 +124,11 @@ def _narrower(lacking: frozenset[Pair]) -> Refusal:
         CATALOG if kind == CATALOG.type else repository(name, [a for k, n, a in lacking if (k, n) == (kind, name)])
         for kind, name in names
     )
-    actions = [action for action in (*ACTIONS, "*") if any(action == pair[2] for pair in lacking)]
-    classic, abac = _ROLES[actions[-1]]
+    actions = [action for action in (*ACTIONS, CATALOG_ACTION) if any(action == pair[2] for pair in lacking)]
+    named = ", ".join("the catalog" if action == CATALOG_ACTION else action for action in actions)
     return Refusal(
         Reason.REGISTRY_GRANT_NARROWER,
-        f"The policy grants this, but the registry did not allow {', '.join(actions)}; the operator must give the "
-        f"service's identity the role {classic} (or {abac} where the registry uses ABAC).",
+        f"The policy grants this, but the registry did not allow {named}; the operator must give the service's "
+        f"identity the role {roles_for(actions)}.",
         missing=tuple(str(scope) for scope in missing),
     )

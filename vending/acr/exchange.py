@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Final
 from vending.acr import access
 from vending.acr.access import VendedToken
 from vending.acr.scope import Scope, render
-from vending.errors import Reason, Refusal
+from vending.errors import Reason, Refusal, quote
 from vending.net import Answer, NetError, TooLarge
 from vending.oplog import note
 from vending.renewing import Credential, RenewingCache
-from vending.retry import Transient, retrying
+from vending.retry import LONGEST_RETRY_AFTER_SECONDS, Transient, retrying
 
 if TYPE_CHECKING:
     from vending.clock import Clock
@@ -27,10 +27,16 @@ if TYPE_CHECKING:
 MAX_ANSWER_BYTES: Final = 256 * 1024
 """A recorded refresh token is 1 KiB; a token for 128 repositories with names of full length stays below 64 KiB."""
 _ATTEMPT_SECONDS: Final = 6.0
+_ATTEMPT_SHARE: Final = 0.3
+"""An attempt may take this share of a request's deadline, so that three fit in and the caller learns what was slow."""
 _REEXCHANGE_SECONDS: Final = 60.0
 """A registry that refuses for missing rights must not make every caller exchange anew."""
 _HEADERS: Final = {"X-Meta-Source-Client": "azure/functions", "Accept": "application/json"}
 _SERVICE = re.compile(r'[Ss]ervice="([^"]{1,255})"')
+_ERROR_CODE = re.compile(r"[A-Z][A-Z_]{1,40}")
+_TOKEN_LIKE = re.compile(r"[A-Za-z0-9_-]{40,}(\.[A-Za-z0-9_-]*)*")
+_LONGEST_THROTTLE_SECONDS: Final = 60.0
+"""While a registry throttles it is left alone, at most this long; then one call finds out whether it still does."""
 
 EntraToken = Callable[[], Awaitable[str]]
 """Gets an Entra token of the registry's identity; may wait for the network."""
@@ -57,6 +63,34 @@ class Target:
 Key = tuple[Hashable, str, str | None]
 
 
+class RegistryFailure(Refusal):
+    """The registry answered with an error status; what it said is for the operator, not for the caller.
+
+    `code` and `detail` are the registry's own words, cut, and without anything that looks like a token.
+    """
+
+    def __init__(
+        self, reason: Reason, description: str | None, answer: Answer, *, retry_after: float | None = None
+    ) -> None:
+        super().__init__(reason, description, retry_after=retry_after)
+        self.status = answer.status
+        self.code, self.detail = _servers_words(answer)
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Say what a registry lets an identity do: the least that `doctor` needs, and no secret.
+
+    `abac` is whether the registry works with ABAC repository permissions, as its refresh token tells (Azure's acr-cli
+    goes by the same claim); `refresh_expires_at` is in seconds since the epoch.
+    """
+
+    service: str
+    abac: bool
+    refresh_expires_at: float
+    granted: frozenset[access.Pair]
+
+
 class Minter:
     """Mint access tokens for registries, sharing refresh tokens between callers and nothing else."""
 
@@ -64,9 +98,11 @@ class Minter:
         self._http = http
         self._clock = clock
         self._budget_seconds = budget_seconds
+        self._attempt_seconds = min(_ATTEMPT_SECONDS, budget_seconds * _ATTEMPT_SHARE)
         self._refresh: RenewingCache[Key] = RenewingCache(clock)
         self._services: dict[str, str] = {}
         self._reexchanged: dict[Key, float] = {}
+        self._throttled_until: dict[str, float] = {}
 
     def warm(self, target: Target, entra_token: EntraToken) -> None:
         """Begin to obtain a refresh token if there is none, without waiting for it; `mint` joins what this began."""
@@ -79,7 +115,6 @@ class Minter:
         is replaced and the call repeated, at most once in 60 s for each identity and registry. Raises `Refusal` with
         the `registry_…` and `identity_…` reasons.
         """
-
         used = await self._refresh.get(target.key, lambda: self._exchange(target, entra_token))
         try:
             return await self._access(target, used, scopes)
@@ -97,6 +132,20 @@ class Minter:
         except _StaleRights as stale:
             raise stale.refusal from None
 
+    async def probe(self, target: Target, entra_token: EntraToken, scopes: tuple[Scope, ...]) -> Probe:
+        """Ask for `scopes` and tell what is granted of them; the token itself is thrown away.
+
+        Raises `Refusal` as `mint` does, but for grants that are wider or narrower.
+        """
+        refresh = await self._refresh.get(target.key, lambda: self._exchange(target, entra_token))
+        token = access.decode(await self._request_access(target, refresh, scopes))
+        return Probe(
+            service=self._service(target),
+            abac="aad_identity" in access.decode(refresh.secret),
+            refresh_expires_at=refresh.expires_at,
+            granted=access.allowed(token.get("access")),
+        )
+
     def _may_reexchange(self, key: Key) -> bool:
         now = self._clock.monotonic()
         self._reexchanged = {k: at for k, at in self._reexchanged.items() if now - at < _REEXCHANGE_SECONDS}
@@ -111,14 +160,15 @@ class Minter:
         service = self._service(target)
         try:
             return await self._exchange_at(target, service, token)
-        except Refusal as refusal:
-            if refusal.reason is not Reason.REGISTRY_REFUSED or target.service is not None:
+        except RegistryFailure as refusal:
+            if refusal.status not in _MAYBE_OTHER_SERVICE or target.service is not None:
                 raise
             challenged = await self._challenged_service(target)
             if challenged is None or challenged == service:
                 raise
-            self._services[target.login_server] = challenged
-            return await self._exchange_at(target, challenged, token)
+        credential = await self._exchange_at(target, challenged, token)
+        self._services[target.login_server] = challenged
+        return credential
 
     async def _exchange_at(self, target: Target, service: str, token: str) -> Credential:
         form = {"grant_type": "access_token", "service": service, "access_token": token}
@@ -127,23 +177,26 @@ class Minter:
         return Credential(secret, access.expiry(access.decode(secret), now))
 
     async def _access(self, target: Target, refresh: Credential, scopes: tuple[Scope, ...]) -> VendedToken:
-        """Trade the refresh token for an access token (`POST /oauth2/token`) and check what it allows."""
-        service = self._service(target)
+        """Trade the refresh token for an access token and check what it allows."""
+        try:
+            secret = await self._request_access(target, refresh, scopes)
+            names = (self._service(target), target.login_server)
+            return access.check(secret, scopes=scopes, audiences=names, now=self._clock.now())
+        except Refusal as refusal:
+            unauthorized = isinstance(refusal, RegistryFailure) and refusal.status == 401
+            if unauthorized or refusal.reason is Reason.REGISTRY_GRANT_NARROWER:
+                raise _StaleRights(refusal) from None
+            raise
+
+    async def _request_access(self, target: Target, refresh: Credential, scopes: tuple[Scope, ...]) -> str:
+        """Trade the refresh token for an access token (`POST /oauth2/token`), whatever that allows."""
         form = {
             "grant_type": "refresh_token",
-            "service": service,
+            "service": self._service(target),
             "scope": render(scopes),
             "refresh_token": refresh.secret,
         }
-        try:
-            secret = await self._post(target, "/oauth2/token", form, field_name="access_token")
-            return access.check(secret, scopes=scopes, audiences=(service, target.login_server), now=self._clock.now())
-        except _Unauthorized as unauthorized:
-            raise _StaleRights(unauthorized) from None
-        except Refusal as refusal:
-            if refusal.reason is Reason.REGISTRY_GRANT_NARROWER:
-                raise _StaleRights(refusal) from None
-            raise
+        return await self._post(target, "/oauth2/token", form, field_name="access_token")
 
     def _service(self, target: Target) -> str:
         return target.service or self._services.get(target.login_server) or target.login_server
@@ -152,7 +205,7 @@ class Minter:
         """Ask the registry what it calls itself: `service` in the challenge of `GET /v2/`. Its realm is ignored."""
         try:
             answer = await self._http.request(
-                "GET", f"{target.origin}/v2/", max_bytes=MAX_ANSWER_BYTES, timeout_seconds=_ATTEMPT_SECONDS
+                "GET", f"{target.origin}/v2/", max_bytes=MAX_ANSWER_BYTES, timeout_seconds=self._attempt_seconds
             )
         except NetError:
             return None
@@ -165,6 +218,9 @@ class Minter:
         )
 
     async def _attempt(self, target: Target, path: str, form: dict[str, str], field_name: str) -> str:
+        left = self._throttled_until.get(target.login_server, 0.0) - self._clock.monotonic()
+        if left > 0:
+            raise Refusal(Reason.REGISTRY_THROTTLED, retry_after=left)
         try:
             answer = await self._http.request(
                 "POST",
@@ -172,7 +228,7 @@ class Minter:
                 form=form,
                 headers=_HEADERS,
                 max_bytes=MAX_ANSWER_BYTES,
-                timeout_seconds=_ATTEMPT_SECONDS,
+                timeout_seconds=self._attempt_seconds,
             )
         except TooLarge:
             raise Refusal(Reason.REGISTRY_RESPONSE_INVALID) from None
@@ -197,28 +253,43 @@ class Minter:
             registry=target.login_server,
             path=path,
             status=answer.status,
+            code=_servers_words(answer)[0],
             correlation_id=answer.headers.get("x-ms-correlation-request-id", "")[:64],
         )
         wait = answer.retry_after(self._clock.now())
         if answer.status == 429:
-            return Transient(Refusal(Reason.REGISTRY_THROTTLED, retry_after=wait))
+            self._heed(target, wait)
+            return Transient(RegistryFailure(Reason.REGISTRY_THROTTLED, None, answer, retry_after=wait))
         if answer.status >= 500 or answer.status == 408:
-            return Transient(Refusal(Reason.REGISTRY_UNAVAILABLE, retry_after=wait))
+            return Transient(RegistryFailure(Reason.REGISTRY_UNAVAILABLE, None, answer, retry_after=wait))
         if answer.status < 400:
             return Refusal(Reason.REGISTRY_RESPONSE_INVALID)
-        if answer.status == 401:
-            return _Unauthorized(Reason.REGISTRY_REFUSED)
-        return Refusal(Reason.REGISTRY_REFUSED, _REFUSED_BY_STATUS.get(answer.status))
+        return RegistryFailure(Reason.REGISTRY_REFUSED, _REFUSED_BY_STATUS.get(answer.status), answer)
+
+    def _heed(self, target: Target, wait: float | None) -> None:
+        """Leave a registry alone that asks for more than this request can wait: its limit is one for all calls."""
+        if wait is not None and wait > LONGEST_RETRY_AFTER_SECONDS:
+            now = self._clock.monotonic()
+            self._throttled_until = {host: until for host, until in self._throttled_until.items() if until > now}
+            self._throttled_until[target.login_server] = now + min(wait, _LONGEST_THROTTLE_SECONDS)
 
 
+_MAYBE_OTHER_SERVICE: Final = frozenset({400, 401, 404})
+"""Answers that a registry may give where `service` is not its own name for itself."""
 _REFUSED_BY_STATUS: Final = {
     403: "The registry's firewall or network rules refused the service; the operator must let it in.",
     404: "There is no registry at this login server; the operator must check the policy.",
 }
 
 
-class _Unauthorized(Refusal):
-    """The registry answered 401: no rights, or a refresh token from before a change of the registry's mode."""
+def _servers_words(answer: Answer) -> tuple[str, str]:
+    """Read the error code and message of an answer (`{"errors": [{"code", "message"}]}`), which may be anything."""
+    try:
+        first = answer.json_object()["errors"][0]
+        code, message = str(first["code"]), str(first["message"])
+    except (ValueError, LookupError, TypeError):
+        return "", ""
+    return (code if _ERROR_CODE.fullmatch(code) else ""), quote(_TOKEN_LIKE.sub("[...]", message[:1000]))
 
 
 class _StaleRights(Exception):

@@ -1,19 +1,18 @@
-"""Entra tokens for the service's own identities, through azure-identity. Knows identities; knows nothing of registries.
+"""Entra tokens for the service's own identities, cached and renewed. Knows identities; knows nothing of registries.
 
-azure-identity is imported on first use (it costs more than the rest of the app together) and runs in a thread, for it
-blocks. Its own caches are not used: each token is asked for with a credential made for the purpose, so a rotated
-`IDENTITY_HEADER`, token file or secret is read anew, and expiry is handled in one place, `RenewingCache`.
+azure-identity does the talking (`library`). It is imported on first use, for it costs more than the rest of the app
+together, and runs in threads of its own, for it blocks: an identity endpoint that hangs must not use up the threads
+that resolve names and parse policies. Its caches are not used; expiry is handled in one place, `RenewingCache`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import logging
-import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
 
 from vending.errors import Reason, Refusal
 from vending.oplog import note
@@ -21,17 +20,21 @@ from vending.renewing import Credential, RenewingCache
 from vending.retry import Transient, retrying
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from azure.core.credentials import TokenCredential
-    from azure.core.pipeline import PipelineResponse
+    from collections.abc import Mapping
 
     from vending.clock import Clock
+    from vending.entra.library import NoToken
 
-_CONNECT_SECONDS: Final = 3
-_READ_SECONDS: Final = 8
+_ATTEMPT_SECONDS: Final = 6.0
 """The identity endpoint answers from its cache in milliseconds and from Entra in a second or two."""
-_ENTRA_ERROR = re.compile(r"AADSTS\d{4,9}")
+_ATTEMPT_SHARE: Final = 0.3
+"""An attempt may take this share of a request's deadline, so that three fit in and the caller learns what was slow."""
+_GRACE_SECONDS: Final = 1.0
+"""What an attempt may take on top, for what the transport cannot cut short: resolving a name, a byte that just came."""
+_DEVELOPER_SECONDS: Final = 15.0
+"""The Azure CLI is a program that starts anew for each token; azure-identity gives it ten seconds."""
+_THREADS: Final = 16
+"""One for each identity that is asked at the same time, and as many again that may hang in a name's resolution."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,16 @@ class ResolvedIdentity:
     certificate_setting: str | None = None
 
 
+class IdentityFailure(Refusal):
+    """The service's own identity got no token. `status` and `entra_error` are for the operator, not for the caller."""
+
+    def __init__(self, reason: Reason, description: str | None, cause: NoToken) -> None:
+        super().__init__(reason, description, retry_after=cause.retry_after)
+        self.status = cause.status
+        self.entra_error = cause.entra_error
+        self.cause = cause.error
+
+
 class EntraTokens:
     """Get access tokens for the service's identities; one upstream call at a time for each identity and audience."""
 
@@ -62,7 +75,13 @@ class EntraTokens:
         self._clock = clock
         self._environment = environment
         self._budget_seconds = budget_seconds
+        self._attempt_seconds = min(_ATTEMPT_SECONDS, budget_seconds * _ATTEMPT_SHARE)
         self._tokens: RenewingCache[tuple[ResolvedIdentity, str]] = RenewingCache(clock)
+        self._threads = ThreadPoolExecutor(_THREADS, "identity")
+
+    def prepare(self) -> None:
+        """Begin to import azure-identity, in a thread: a cold start does that while it waits for an issuer's keys."""
+        self._threads.submit(import_module, "vending.entra.library")
 
     async def token(self, identity: ResolvedIdentity, audience: str) -> str:
         """Return an access token of `identity` for `audience` (a resource URI, without `/.default`).
@@ -73,161 +92,45 @@ class EntraTokens:
         return credential.secret
 
     async def _load(self, identity: ResolvedIdentity, audience: str) -> Credential:
-        return await retrying(
-            lambda: asyncio.to_thread(self._ask, identity, audience), budget_seconds=self._budget_seconds
-        )
+        return await retrying(lambda: self._attempt(identity, audience), budget_seconds=self._budget_seconds)
+
+    async def _attempt(self, identity: ResolvedIdentity, audience: str) -> Credential:
+        seconds = _DEVELOPER_SECONDS if identity.kind == "developer" else self._attempt_seconds + _GRACE_SECONDS
+        asked = asyncio.get_running_loop().run_in_executor(self._threads, self._ask, identity, audience)
+        try:
+            async with asyncio.timeout(seconds):
+                return await asked
+        except TimeoutError:
+            note(logging.WARNING, "identity_failed", identity_type=identity.kind, error="TimedOut")
+            raise Transient(Refusal(Reason.IDENTITY_UNAVAILABLE)) from None
 
     def _ask(self, identity: ResolvedIdentity, audience: str) -> Credential:
-        last = _LastResponse()
+        """Ask once, in a thread. Raises `Refusal`, or `Transient` where it is worth asking again."""
+        from vending.entra import library
+
         try:
-            credential = _build(identity, self._environment, last)
-            token = credential.get_token(f"{audience}/.default")
-        except Exception as error:  # noqa: BLE001 - azure-identity and msal raise many types; all mean: no token.
-            raise self._failure(identity, error, last) from None
-        if not token.token or token.expires_on <= self._clock.now():
-            raise Transient(Refusal(Reason.IDENTITY_UNAVAILABLE))
-        return Credential(token.token, float(token.expires_on))
-
-    def _failure(self, identity: ResolvedIdentity, error: Exception, last: _LastResponse) -> Exception:
-        """Sort a failure by what was heard from upstream; the library's own text may quote it, so it goes nowhere."""
-        code = _ENTRA_ERROR.search(str(error))
-        note(
-            logging.WARNING,
-            "identity_failed",
-            identity_type=identity.kind,
-            status=last.status,
-            error=type(error).__name__,
-            entra_error=code.group() if code else None,
-        )
-        if last.status is None and not _is_network_failure(error):
-            return Refusal(
-                Reason.IDENTITY_REFUSED,
-                f"The service's identity ({identity.kind}) is not set up; the operator must check the app's settings.",
+            return library.ask(
+                identity, audience, self._environment, seconds=self._attempt_seconds, now=self._clock.now()
             )
-        if last.status is not None and 400 <= last.status < 500 and last.status not in {408, 429}:
-            return Refusal(Reason.IDENTITY_REFUSED)
-        return Transient(Refusal(Reason.IDENTITY_UNAVAILABLE, retry_after=last.retry_after(self._clock.now())))
+        except library.NoToken as cause:
+            raise _failure(identity, cause) from None
 
 
-class _LastResponse:
-    """Remember the status of the last HTTP response that a credential got; its exceptions do not say."""
-
-    def __init__(self) -> None:
-        self.status: int | None = None
-        self._headers: Mapping[str, str] = {}
-
-    def __call__(self, response: PipelineResponse[Any, Any]) -> None:
-        self.status = response.http_response.status_code
-        self._headers = response.http_response.headers
-
-    def retry_after(self, now: float) -> float | None:
-        from vending.net import retry_after
-
-        return retry_after(self._headers.get("Retry-After", ""), now)
-
-
-def _is_network_failure(error: BaseException | None) -> bool:
-    from azure.core.exceptions import ServiceRequestError, ServiceResponseError
-
-    while error is not None:
-        if isinstance(error, (ServiceRequestError, ServiceResponseError, OSError)):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
-
-
-def _build(identity: ResolvedIdentity, environment: Mapping[str, str], last: _LastResponse) -> TokenCredential:
-    options: dict[str, Any] = {
-        "retry_total": 0,  # `retrying` does that, in one way for all upstream calls.
-        "connection_timeout": _CONNECT_SECONDS,
-        "read_timeout": _READ_SECONDS,
-        "raw_response_hook": last,
-    }
-    return _BUILDERS[identity.kind](identity, environment, options)
-
-
-def _managed_identity(client_id: str | None, resource_id: str | None, options: dict[str, Any]) -> TokenCredential:
-    from azure.identity import ManagedIdentityCredential
-
-    if resource_id is not None:
-        return ManagedIdentityCredential(identity_config={"resource_id": resource_id}, **options)
-    return ManagedIdentityCredential(client_id=client_id, **options)
-
-
-def _app_identity(
-    identity: ResolvedIdentity, environment: Mapping[str, str], options: dict[str, Any]
-) -> TokenCredential:
-    return _managed_identity(identity.client_id, identity.resource_id, options)
-
-
-def _federated_app(
-    identity: ResolvedIdentity, environment: Mapping[str, str], options: dict[str, Any]
-) -> TokenCredential:
-    """Use the managed identity's own token as the application's client assertion (RFC 7523 section 2.2)."""
-    from azure.identity import ClientAssertionCredential
-
-    assertion = _managed_identity(identity.assertion_client_id, identity.assertion_resource_id, options)
-    scope = f"{identity.federation_audience}/.default"
-    return ClientAssertionCredential(
-        _required(identity.tenant_id, "tenant_id"),
-        _required(identity.client_id, "client_id"),
-        func=lambda: assertion.get_token(scope).token,
-        authority=identity.authority_host,
-        **options,
+def _failure(identity: ResolvedIdentity, cause: NoToken) -> Exception:
+    """Sort a failure by what was heard: a definite no, a setting that is missing, or a trouble that may pass."""
+    note(
+        logging.WARNING,
+        "identity_failed",
+        identity_type=identity.kind,
+        status=cause.status,
+        error=cause.error,
+        entra_error=cause.entra_error,
     )
-
-
-def _workload_identity(
-    identity: ResolvedIdentity, environment: Mapping[str, str], options: dict[str, Any]
-) -> TokenCredential:
-    from azure.identity import WorkloadIdentityCredential
-
-    return WorkloadIdentityCredential(
-        tenant_id=identity.tenant_id, client_id=identity.client_id, authority=identity.authority_host, **options
-    )
-
-
-def _service_principal(
-    identity: ResolvedIdentity, environment: Mapping[str, str], options: dict[str, Any]
-) -> TokenCredential:
-    from azure.identity import CertificateCredential, ClientSecretCredential
-
-    tenant_id = _required(identity.tenant_id, "tenant_id")
-    client_id = _required(identity.client_id, "client_id")
-    options["authority"] = identity.authority_host
-    if identity.certificate_setting is not None:
-        data = certificate(_required(environment.get(identity.certificate_setting), identity.certificate_setting))
-        return CertificateCredential(tenant_id, client_id, certificate_data=data, **options)
-    name = _required(identity.secret_setting, "secret_setting")
-    return ClientSecretCredential(tenant_id, client_id, _required(environment.get(name), name), **options)
-
-
-def _developer(identity: ResolvedIdentity, environment: Mapping[str, str], options: dict[str, Any]) -> TokenCredential:
-    from azure.identity import AzureCliCredential
-
-    return AzureCliCredential(tenant_id=identity.tenant_id or "")
-
-
-_BUILDERS: Final[Mapping[str, Callable[[ResolvedIdentity, Mapping[str, str], dict[str, Any]], TokenCredential]]] = {
-    "managed_identity": _app_identity,
-    "federated_app": _federated_app,
-    "workload_identity": _workload_identity,
-    "service_principal": _service_principal,
-    "developer": _developer,
-}
-
-
-def certificate(value: str) -> bytes:
-    """Read a certificate with its private key from a setting: PEM text, or base64 of a PEM or PKCS#12 file."""
-    if "-----BEGIN" in value:
-        return value.replace("\\n", "\n").encode()
-    try:
-        return base64.b64decode(value, validate=True)
-    except binascii.Error:
-        raise ValueError("the certificate is neither PEM nor base64") from None
-
-
-def _required(value: str | None, name: str) -> str:
-    if not value:
-        raise ValueError(f"{name} is not set")
-    return value
+    if cause.status is None and not cause.network:
+        description = (
+            f"The service's identity ({identity.kind}) is not set up; the operator must check the app's settings."
+        )
+        return IdentityFailure(Reason.IDENTITY_REFUSED, description, cause)
+    if cause.status is not None and 400 <= cause.status < 500 and cause.status not in {408, 410, 429}:
+        return IdentityFailure(Reason.IDENTITY_REFUSED, None, cause)
+    return Transient(IdentityFailure(Reason.IDENTITY_UNAVAILABLE, None, cause))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from vending.entra.clouds import CLOUDS
 from vending.entra.credentials import ResolvedIdentity
 from vending.policy.policy import (
     DEFAULT_IDENTITY,
@@ -42,7 +43,7 @@ def resolve(policy: Policy, registry: Registry, default_client_id: str | None) -
             kind=kind,
             cloud=cloud.name,
             authority_host=registry.authority_host,
-            federation_audience=cloud.federation_audience,
+            federation_audience=cloud.federation_audience or CLOUDS["public"].federation_audience,
             tenant_id=tenant_id,
             client_id=client_id,
             resource_id=resource_id,

@@ -1,0 +1,199 @@
+"""The one module that speaks to azure-identity: builds a credential for an identity and asks it for one token.
+
+Blocks, so it runs in a thread. Nothing is cached here: each call makes a credential of its own, so that a rotated
+`IDENTITY_HEADER`, token file or secret is read anew.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+import subprocess
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from azure.core.exceptions import ServiceRequestError, ServiceResponseError
+from azure.identity import (
+    AzureCliCredential,
+    CertificateCredential,
+    ClientAssertionCredential,
+    ClientSecretCredential,
+    ManagedIdentityCredential,
+    WorkloadIdentityCredential,
+)
+
+from vending.entra.transport import capped_transport
+from vending.net import retry_after
+from vending.renewing import Credential
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from azure.core.credentials import TokenCredential
+    from azure.core.pipeline import PipelineResponse
+    from azure.core.pipeline.transport import RequestsTransport
+
+    from vending.entra.credentials import ResolvedIdentity
+
+_ENTRA_ERROR = re.compile(r"AADSTS\d{4,9}")
+
+
+class NoToken(Exception):
+    """No token was to be had. Everything here is safe to log: the library's own text may quote secrets, and is dropped.
+
+    `status` is the last HTTP status that was heard, None where there was none; `network` tells whether that is because
+    nobody answered. `entra_error` is Entra's code (AADSTS…), `retry_after` is in seconds.
+    """
+
+    def __init__(
+        self, error: str, *, status: int | None, network: bool, entra_error: str | None, retry_after: float | None
+    ) -> None:
+        self.error = error
+        self.status = status
+        self.network = network
+        self.entra_error = entra_error
+        self.retry_after = retry_after
+        super().__init__(error)
+
+
+def ask(
+    identity: ResolvedIdentity, audience: str, environment: Mapping[str, str], *, seconds: float, now: float
+) -> Credential:
+    """Get one access token of `identity` for `audience` within `seconds`. Raises `NoToken`."""
+    call = _Call(environment)
+    with ExitStack() as cleanup:
+        call.transport = capped_transport(seconds)
+        cleanup.callback(call.transport.close)
+        try:
+            token = _BUILDERS[identity.kind](identity, call).get_token(f"{audience}/.default")
+            return _credential(token.token, token.expires_on, now)
+        except Exception as error:  # noqa: BLE001 - azure-identity and msal raise many types; all mean: no token.
+            code = _ENTRA_ERROR.search(str(error))
+            raise NoToken(
+                type(error).__name__,
+                status=call.status,
+                network=_is_network_failure(error),
+                entra_error=code.group() if code else None,
+                retry_after=retry_after(call.headers.get("Retry-After", ""), now),
+            ) from None
+
+
+def _credential(token: object, expires_on: object, now: float) -> Credential:
+    """Check what came back; the libraries pass on whatever types the answer had."""
+    if not isinstance(token, str) or not token or not isinstance(expires_on, int) or expires_on <= now:
+        raise ValueError("the token or its expiry is unusable")
+    return Credential(token, float(expires_on))
+
+
+def _is_network_failure(error: BaseException | None) -> bool:
+    """Tell whether nobody answered, as opposed to a setting, file or program that is missing."""
+    while error is not None:
+        if isinstance(error, (ServiceRequestError, ServiceResponseError, TimeoutError, subprocess.TimeoutExpired)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+@dataclass(slots=True)
+class _Call:
+    """Hold what one call of the library needs, and what it heard last; its exceptions do not say."""
+
+    environment: Mapping[str, str] = field(repr=False)
+    transport: RequestsTransport | None = None
+    status: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return {
+            "transport": self.transport,
+            "retry_total": 0,  # `retrying` does that, in one way for all upstream calls.
+            "raw_response_hook": self._hear,
+        }
+
+    def authority_options(self, identity: ResolvedIdentity) -> dict[str, Any]:
+        # The authority comes from the policy's cloud; asking the public cloud whether it knows it would leak its name.
+        return {**self.options, "authority": identity.authority_host, "disable_instance_discovery": True}
+
+    def _hear(self, response: PipelineResponse[Any, Any]) -> None:
+        self.status = response.http_response.status_code
+        self.headers = response.http_response.headers
+
+    def setting(self, name: str | None) -> str:
+        value = self.environment.get(name or "", "").strip()
+        if not value:
+            raise ValueError(f"the setting {name} is not set")
+        return value
+
+
+def _managed_identity(identity: ResolvedIdentity, call: _Call) -> TokenCredential:
+    return _managed(identity.client_id, identity.resource_id, call)
+
+
+def _managed(client_id: str | None, resource_id: str | None, call: _Call) -> TokenCredential:
+    if resource_id is not None:
+        return ManagedIdentityCredential(identity_config={"resource_id": resource_id}, **call.options)
+    return ManagedIdentityCredential(client_id=client_id, **call.options)
+
+
+def _federated_app(identity: ResolvedIdentity, call: _Call) -> TokenCredential:
+    """Use the managed identity's own token as the application's client assertion (RFC 7523 section 2.2)."""
+    assertion = _managed(identity.assertion_client_id, identity.assertion_resource_id, call)
+    scope = f"{identity.federation_audience}/.default"
+    return ClientAssertionCredential(
+        _required(identity.tenant_id, "tenant_id"),
+        _required(identity.client_id, "client_id"),
+        func=lambda: assertion.get_token(scope).token,
+        **call.authority_options(identity),
+    )
+
+
+def _workload_identity(identity: ResolvedIdentity, call: _Call) -> TokenCredential:
+    return WorkloadIdentityCredential(
+        tenant_id=identity.tenant_id or call.setting("AZURE_TENANT_ID"),
+        client_id=identity.client_id or call.setting("AZURE_CLIENT_ID"),
+        token_file_path=call.setting("AZURE_FEDERATED_TOKEN_FILE"),
+        **call.authority_options(identity),
+    )
+
+
+def _service_principal(identity: ResolvedIdentity, call: _Call) -> TokenCredential:
+    tenant_id = _required(identity.tenant_id, "tenant_id")
+    client_id = _required(identity.client_id, "client_id")
+    options = call.authority_options(identity)
+    if identity.certificate_setting is not None:
+        data = certificate(call.setting(identity.certificate_setting))
+        return CertificateCredential(tenant_id, client_id, certificate_data=data, **options)
+    return ClientSecretCredential(tenant_id, client_id, call.setting(identity.secret_setting), **options)
+
+
+def _developer(identity: ResolvedIdentity, call: _Call) -> TokenCredential:
+    return AzureCliCredential(tenant_id=identity.tenant_id or "")
+
+
+_BUILDERS: Final[Mapping[str, Callable[[ResolvedIdentity, _Call], TokenCredential]]] = {
+    "managed_identity": _managed_identity,
+    "federated_app": _federated_app,
+    "workload_identity": _workload_identity,
+    "service_principal": _service_principal,
+    "developer": _developer,
+}
+"""The policy's `type` of an identity → how azure-identity calls it."""
+
+
+def certificate(value: str) -> bytes:
+    """Read a certificate with its private key from a setting: PEM text, or base64 of a PEM or PKCS#12 file."""
+    if "-----BEGIN" in value:
+        return value.replace("\\n", "\n").encode()  # Some portals keep a line break as these two characters.
+    try:
+        return base64.b64decode("".join(value.split()), validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError("the certificate is neither PEM nor base64") from None
+
+
+def _required(value: str | None, name: str) -> str:
+    if not value:
+        raise ValueError(f"{name} is not set")
+    return value
