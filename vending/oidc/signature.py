@@ -66,12 +66,16 @@ def key_id(token: PeekedToken) -> str:
 def check_signature(token: PeekedToken, algorithm: str, key: VerificationKey) -> None:
     """Verify the signature over the bytes as they came in (RFC 7515 section 5.2). Raises `signature_invalid`.
 
-    `algorithm` is one that `allowed_algorithm` returned and that `key` may be used with. ECDSA signatures are the raw
-    R and S of RFC 7518 section 3.4, never DER.
+    `algorithm` is one that `allowed_algorithm` returned.
     """
     signing_input, _, signature = token.raw.rpartition(".")
-    verified = algorithm in key.algorithms and ALGORITHMS[algorithm].verify(
-        signing_input.encode("ascii"), key.public_key, decode_base64url(signature)
-    )
-    if not verified:
+    if not is_signed(signing_input.encode("ascii"), decode_base64url(signature), algorithm, key):
         raise Refusal(Reason.SIGNATURE_INVALID)
+
+
+def is_signed(message: bytes, signature: bytes, algorithm: str, key: VerificationKey) -> bool:
+    """Tell whether `signature` is one of `key` over `message`; never for an algorithm that the key is not for.
+
+    ECDSA signatures are the raw R and S of RFC 7518 section 3.4, never DER.
+    """
+    return algorithm in key.algorithms and ALGORITHMS[algorithm].verify(message, key.public_key, signature)
