@@ -18,7 +18,7 @@ from vending.errors import Reason, Refusal
 from vending.flight import SingleFlight
 from vending.net import NetError
 from vending.oplog import note
-from vending.policy import PolicyError, load_bytes, load_with_source
+from vending.policy.problems import PolicyError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -69,6 +69,8 @@ class FileSource:
         try:
             if self._seen is not None and self._seen == self._fingerprint(self._beside):
                 return None
+            from vending.policy.loading import load_with_source  # The models cost some 100 ms: here, not at start.
+
             before = self._fingerprint(())
             loaded = load_with_source(self._path, self._environment)
             unchanged = before == self._fingerprint(())
@@ -127,9 +129,7 @@ class BlobSource:
         if answer.status != 200:
             raise Unavailable(f"the blob's server answered {answer.status}")
         name = urlsplit(self._url).path.rpartition("/")[2]
-        policy = await asyncio.to_thread(
-            load_bytes, answer.body, name=name, environment=self._environment, directory=None
-        )
+        policy = await asyncio.to_thread(_parse, answer.body, name, self._environment)
         self._etag = answer.headers.get("etag")
         return policy
 
@@ -138,6 +138,12 @@ class BlobSource:
             return await self._storage_token()
         except Refusal as refusal:
             raise Unavailable(str(refusal)) from None
+
+
+def _parse(data: bytes, name: str, environment: Environment) -> Policy:
+    from vending.policy.loading import load_bytes
+
+    return load_bytes(data, name=name, environment=environment, directory=None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,106 @@
+"""The policy at any size: time of a decision, time and memory to load, at 10, 1,000 and 100,000 rules."""
+
+from __future__ import annotations
+
+import gc
+import json
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Final
+
+from bench.report import Row, median, timed
+from vending.acr.scope import parse
+from vending.oidc.types import VerifiedClaims
+from vending.policy import Environment, Policy, decide, load_bytes
+
+_SIZES: Final = (10, 1_000, 100_000)
+_NOW: Final = 1_800_000_000.0
+
+
+def run() -> list[Row]:
+    """Measure decisions for the same caller among ever more rules, and loading in a process of its own."""
+    rows = []
+    for size in _SIZES:
+        policy = load(size)
+        rows.append(Row(f"decide, granted, {size:,} rules", _decision(policy, size, "pull,push"), "µs", "under 20 µs"))
+        rows.append(Row(f"decide, refused, {size:,} rules", _decision(policy, size, "delete"), "µs"))
+        del policy
+        gc.collect()
+    seconds, mebibytes = _load_apart(_SIZES[-1])
+    rows.append(Row(f"load {_SIZES[-1]:,} rules from JSON", seconds, "s"))
+    rows.append(Row(f"memory of {_SIZES[-1]:,} rules, loaded", mebibytes, "MiB"))
+    return rows
+
+
+def policy_json(size: int) -> bytes:
+    """Write a compiled policy with one rule for each of `size` repositories, as organisations have them."""
+    rules: list[dict[str, Any]] = [
+        {
+            "name": f"rule-{number}",
+            "issuer": "github",
+            "when": {
+                "repository_id": str(number),
+                "repository_owner_id": "9919",
+                "ref": ["refs/heads/main", "refs/tags/v*"],
+            },
+            "grant": [{"registry": "prod", "repositories": [f"team/app-{number}"], "actions": ["pull", "push"]}],
+        }
+        for number in range(size)
+    ]
+    document = {
+        "version": 1,
+        "audience": "https://vend.contoso.example",
+        "registries": {"prod": {"login_server": "contoso.azurecr.io"}},
+        "issuers": {"github": {"preset": "github"}},
+        "rules": rules,
+    }
+    return json.dumps(document).encode()
+
+
+def load(size: int) -> Policy:
+    """Load a policy of `size` rules."""
+    return load_bytes(policy_json(size), name="policy.json", environment=Environment(), directory=None)
+
+
+def _decision(policy: Policy, size: int, actions: str) -> float:
+    number = size // 2
+    claims = VerifiedClaims(
+        issuer="github",
+        claims={
+            "repository_id": str(number),
+            "repository_owner_id": "9919",
+            "repository": "contoso/app",
+            "repository_owner": "contoso",
+            "ref": "refs/heads/main",
+            "event_name": "push",
+            "actor": "someone",
+        },
+    )
+    scopes = parse(f"repository:team/app-{number}:{actions}")
+    return median(timed(lambda: decide(policy, claims, "prod", scopes, _NOW)))
+
+
+def _load_apart(size: int) -> tuple[float, float]:
+    code = f"from bench.decide import measure_load; measure_load({size})"
+    output = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    seconds, mebibytes = output.split()
+    return float(seconds), float(mebibytes)
+
+
+def measure_load(size: int) -> None:
+    """Load once and print seconds and the growth of the peak memory; called in a fresh process."""
+    data = policy_json(size)
+    before = _resident_mebibytes()
+    start = time.perf_counter()
+    policy = load_bytes(data, name="policy.json", environment=Environment(), directory=None)
+    seconds = time.perf_counter() - start
+    gc.collect()
+    print(seconds, _resident_mebibytes() - before if policy.sha256 else 0.0)
+
+
+def _resident_mebibytes() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 2**20
