@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tests.policy.conftest import PolicyMaker
+from tests.policy.language import make_policy
 from vending.policy import ManagedIdentity
 
 
-def test_default_identity_exists_without_being_written(make_policy: PolicyMaker) -> None:
+def test_default_identity_exists_without_being_written() -> None:
     assert make_policy().identities == {"default": ManagedIdentity()}

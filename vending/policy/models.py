@@ -11,8 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, Literal, TypeA
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 from pydantic_core import core_schema
 
+from vending.acr.scope import COMPONENT_PATTERN, MAX_NAME_LENGTH
+from vending.policy.presets import PRESETS
+
 if TYPE_CHECKING:
-    from pydantic import GetCoreSchemaHandler
+    from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+    from pydantic.json_schema import JsonSchemaValue
     from pydantic_core import CoreSchema
 
 T = TypeVar("T")
@@ -29,22 +33,30 @@ IDENTITY_RESOURCE: Final = (
     r"^/subscriptions/[0-9A-Fa-f-]{36}/[Rr]esource[Gg]roups/[^/]+/providers/"
     r"[Mm]icrosoft\.[Mm]anaged[Ii]dentity/[Uu]ser[Aa]ssigned[Ii]dentities/[^/]+$"
 )
+REPOSITORY: Final = rf"^{COMPONENT_PATTERN}(?:/{COMPONENT_PATTERN})*$"
 VISIBLE: Final = r"^[^\x00-\x1f\x7f]+$"
 MAX_TEXT: Final = 4096
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 class _Says:
-    """Replace whatever error a type gives by one sentence that says what to write."""
+    """Replace whatever error a type gives by one sentence that says what to write; `also` goes into the schema."""
 
-    def __init__(self, sentence: str, code: str = "value") -> None:
+    def __init__(self, sentence: str, code: str = "value", also: dict[str, Any] | None = None) -> None:
         self.sentence = sentence
         self.code = code
+        self.also = also or {}
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.custom_error_schema(
             handler(source), custom_error_type=self.code, custom_error_message=self.sentence
         )
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {**handler(schema), **self.also}
+
+
+_NO_THREE_STARS: Final[dict[str, Any]] = {"not": {"pattern": r"\*{3}"}}
 
 
 def _one_or_many(value: object) -> str:
@@ -96,7 +108,11 @@ RelativeFile: TypeAlias = Annotated[
     _Says("write the path of a file, relative to the policy file"),
 ]
 Integer: TypeAlias = Annotated[int, Field(ge=-(2**63), lt=2**63)]
-ConditionText: TypeAlias = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=MAX_TEXT)]
+ConditionText: TypeAlias = Annotated[
+    str,
+    Field(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=MAX_TEXT),
+    _Says("write text of at most 4096 characters on one line", also=_NO_THREE_STARS),
+]
 Scalar: TypeAlias = Annotated[
     ConditionText | bool | Integer,
     _Says("a condition compares with text, true or false, or a whole number; put quotes around anything else"),
@@ -104,10 +120,34 @@ Scalar: TypeAlias = Annotated[
 Conditions: TypeAlias = Annotated[dict[Text, OneOrMany[Scalar]], Field(min_length=1)]
 Action: TypeAlias = Literal["pull", "push", "delete", "metadata_read", "metadata_write"]
 Actions: TypeAlias = Annotated[list[Action], Field(min_length=1)]
-RepositoryText: TypeAlias = Annotated[
-    str, Field(min_length=1, max_length=1024), _Says("write a repository name, pattern or template as text")
+RepositoryName: TypeAlias = Annotated[
+    str,
+    Field(pattern=REPOSITORY, max_length=MAX_NAME_LENGTH),
+    _Says(
+        "write a repository name: lower-case letters and digits, joined by . _ __ or -, in parts joined by /",
+        "repository",
+    ),
 ]
-Repositories: TypeAlias = Annotated[list[RepositoryText], Field(min_length=1)]
+RepositoryPattern: TypeAlias = Annotated[
+    str,
+    Field(pattern=r"^[a-z0-9._/*-]+$", max_length=1024),
+    _Says(
+        "write a repository name or a pattern with * and **, in lower case; templates are for rules",
+        "repository",
+        _NO_THREE_STARS,
+    ),
+]
+RepositoryEntry: TypeAlias = Annotated[
+    str,
+    Field(pattern=r"^([a-z0-9._/*-]|\{[^{}]+\})+$", max_length=1024),
+    _Says(
+        "write a repository name, a pattern with * and **, or a template with {claim}, in lower case",
+        "repository",
+        _NO_THREE_STARS,
+    ),
+]
+Repositories: TypeAlias = Annotated[list[RepositoryEntry], Field(min_length=1)]
+RepositoryPatterns: TypeAlias = Annotated[list[RepositoryPattern], Field(min_length=1)]
 Algorithm: TypeAlias = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 PresetName: TypeAlias = Literal[
     "github", "gitlab", "azure-devops", "circleci", "bitbucket", "buildkite", "terraform-cloud", "kubernetes",
@@ -119,6 +159,28 @@ Day: TypeAlias = Annotated[
 ]
 
 
+def _together(*keys: str) -> dict[str, Any]:
+    return {"dependentRequired": {key: [other for other in keys if other != key] for key in keys}}
+
+
+def _not_both(*keys: str) -> dict[str, Any]:
+    return {"not": {"required": list(keys)}}
+
+
+def _if(key: str, values: list[str], then: dict[str, Any]) -> dict[str, Any]:
+    return {"if": {"properties": {key: {"enum": values}}, "required": [key]}, "then": then}
+
+
+_WITHOUT_ISSUER: Final = [name for name, preset in PRESETS.items() if preset.default_issuer is None]
+_GRANTS_SOMETHING: Final[dict[str, Any]] = {
+    **_together("repositories", "actions"),
+    "anyOf": [
+        {"required": ["repositories"]},
+        {"properties": {"catalog": {"const": True}}, "required": ["catalog"]},
+    ],
+}
+
+
 class Strict(BaseModel):
     """Accept exactly what is declared, of exactly the declared type."""
 
@@ -127,6 +189,13 @@ class Strict(BaseModel):
 
 class RegistryModel(Strict):
     """An Azure Container Registry that callers may get tokens for."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            **_if("cloud", ["custom"], {"required": ["authority_host", "token_audience"]}),
+            "else": {"not": {"required": ["authority_host"]}},
+        }
+    )
 
     login_server: Annotated[
         Host,
@@ -159,6 +228,8 @@ class RegistryModel(Strict):
 class ManagedIdentityModel(Strict):
     """The app's managed identity: the system-assigned one, or a user-assigned one by client or resource id."""
 
+    model_config = ConfigDict(json_schema_extra=_not_both("client_id", "resource_id"))
+
     type: Literal["managed_identity"]
     client_id: Annotated[Guid | None, Field(description="The client id of a user-assigned identity.")] = None
     resource_id: Annotated[
@@ -190,6 +261,10 @@ class WorkloadIdentityModel(Strict):
 class ServicePrincipalModel(Strict):
     """An app registration with a secret or a certificate, held in an app setting and never in this file."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["secret_setting"]}, {"required": ["certificate_setting"]}]}
+    )
+
     type: Literal["service_principal"]
     tenant_id: Annotated[Guid, Field(description="The tenant of the app registration.")]
     client_id: Annotated[Guid, Field(description="The application (client) id.")]
@@ -214,6 +289,17 @@ IdentityModel: TypeAlias = Annotated[
 
 class IssuerModel(Strict):
     """An OpenID Connect issuer whose tokens are accepted."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "allOf": [
+                _not_both("jwks", "jwks_file"),
+                _not_both("ca", "ca_file"),
+                _if("preset", _WITHOUT_ISSUER, {"required": ["issuer"]}),
+                {**_if("preset", ["generic"], {}), "else": {"not": {"required": ["identity_claims"]}}},
+            ]
+        }
+    )
 
     preset: Annotated[PresetName, Field(description="The provider; fills in everything that is left out.")]
     issuer: Annotated[
@@ -254,6 +340,8 @@ class IssuerModel(Strict):
 
 class GrantModel(Strict):
     """What a rule grants in one registry."""
+
+    model_config = ConfigDict(json_schema_extra=_GRANTS_SOMETHING)
 
     registry: Annotated[RegistryName, Field(description="The registry, by name.")]
     repositories: Annotated[
@@ -297,6 +385,17 @@ class RuleModel(Strict):
 class DenyModel(Strict):
     """What nobody gets, whatever the rules grant."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            **_GRANTS_SOMETHING,
+            "dependentRequired": {
+                **_together("repositories", "actions")["dependentRequired"],
+                "when": ["issuer"],
+                "unless": ["issuer"],
+            },
+        }
+    )
+
     name: Annotated[Name, Field(description="Unique among deny entries.")]
     description: Annotated[Prose, Field(description="For people.")] = ""
     issuer: Annotated[
@@ -304,7 +403,7 @@ class DenyModel(Strict):
     ] = None
     registry: Annotated[RegistryName | None, Field(description="Only in this registry; default every one.")] = None
     repositories: Annotated[
-        Repositories | None, Field(description="Exact names or patterns; no templates.", examples=[["**"]])
+        RepositoryPatterns | None, Field(description="Exact names or patterns; no templates.", examples=[["**"]])
     ] = None
     actions: Annotated[Actions | None, Field(description="The actions that are denied.")] = None
     catalog: Annotated[bool, Field(description="Also deny registry:catalog:*.")] = False
@@ -354,7 +453,7 @@ class PolicyModel(Strict):
     version: Annotated[
         int,
         Field(ge=1, le=1, description="The version of this language."),
-        _Says("write 1, the version of this language"),
+        _Says("write 1, the version of this language", also={"const": 1}),
     ]
     audience: Annotated[
         Url,
@@ -374,7 +473,7 @@ class PolicyModel(Strict):
     ] = {}
     issuers: Annotated[dict[Name, IssuerModel], Field(description="The issuers, by name.", min_length=1)]
     maps: Annotated[
-        dict[Name, Annotated[dict[Text, RepositoryText], Field(min_length=1)]],
+        dict[Name, Annotated[dict[Text, RepositoryName], Field(min_length=1)]],
         Field(
             description="Tables for templates: a claim's value to a repository name.",
             min_length=1,

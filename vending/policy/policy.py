@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -121,7 +121,7 @@ class Grant:
     registry: str | None
     """The registry's name; None is every one (deny only)."""
     actions: tuple[str, ...]
-    names: frozenset[str]
+    names: Collection[str]
     globs: tuple[Glob, ...]
     templates: tuple[Template, ...]
     catalog: bool

@@ -58,7 +58,7 @@ class Insertion:
         return self.many or (self.table is not None and len({name.count("/") for name in self.table.values()}) > 1)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Template:
     """Make a repository name from claims: every part is one literal component or one insertion."""
 

@@ -5,24 +5,27 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from vending.acr.scope import ACTIONS
 from vending.policy.claims import ClaimPath, parse_key
-from vending.policy.conditions import Condition, Scalar, compile_condition
+from vending.policy.conditions import Condition, Scalar, compact, compile_condition
 from vending.policy.index import Index
 from vending.policy.models import DenyModel, GrantModel, RuleModel, as_list, day
 from vending.policy.patterns import Glob, has_substance
 from vending.policy.policy import Deny, Grant, IssuerRules, Rule
 from vending.policy.presets import ClaimType, Preset
 from vending.policy.problems import Code, Finding, Path
-from vending.policy.repositories import Maps, RepositoryError, Template, compile_entry, compile_plain
+from vending.policy.repositories import Entry, Maps, RepositoryError, Template, compile_entry, compile_plain
 
 if TYPE_CHECKING:
     from vending.policy.documents import Document
     from vending.policy.policy import PolicyIssuer
 
-_NO_CONDITIONS: tuple[Condition, ...] = ()
+T = TypeVar("T")
+
+_NO_CONDITIONS: Final[tuple[Condition, ...]] = ()
+_NO_TRIGGERS: Final[frozenset[int]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,8 @@ class RuleCompiler:
     findings: list[Finding] = field(default_factory=list)
     _paths: dict[str, ClaimPath] = field(default_factory=dict)
     _conditions: dict[tuple[object, ...], Condition] = field(default_factory=dict)
+    _templates: dict[str, Entry] = field(default_factory=dict)
+    _tuples: dict[tuple[object, ...], tuple[object, ...]] = field(default_factory=dict)
     _providers: dict[str, _Provider] = field(default_factory=dict)
 
     def compile(self, rules: Sequence[RuleModel], denies: Sequence[DenyModel]) -> Mapping[str, IssuerRules]:
@@ -114,7 +119,7 @@ class RuleCompiler:
                 when=when,
                 unless=unless,
                 grants=grants,
-                exempt=_exempt(when, provider),
+                exempt=_exempt(when, provider) or _NO_TRIGGERS,
                 identity=identity,
                 about=any(condition.is_literal for condition in identity),
                 enforced=rule.mode == "enforce",
@@ -182,6 +187,10 @@ class RuleCompiler:
             unless = self._compile(deny.unless if named else None, (*path, "unless"), provider)
             yield issuer, Deny(deny.name, when, unless, covers, deny.enabled, origin)
 
+    def _shared(self, value: tuple[T, ...]) -> tuple[T, ...]:
+        """Return the first tuple that was equal to this one, so that a hundred thousand rules share it."""
+        return cast("tuple[T, ...]", self._tuples.setdefault(value, value))
+
     # --- What both have -----------------------------------------------------------------------------------------------
 
     def _grant(self, grant: GrantModel | DenyModel, path: Path, registry: str | None, *, templates: bool) -> Grant:
@@ -209,14 +218,20 @@ class RuleCompiler:
                 globs.append(entry)
             elif entry is not None:
                 filled.append(entry)
-        actions = tuple(action for action in ACTIONS if action in (grant.actions or ()))
-        return Grant(registry, actions, frozenset(names), tuple(globs), tuple(filled), grant.catalog)
+        actions = self._shared(tuple(action for action in ACTIONS if action in (grant.actions or ())))
+        return Grant(registry, actions, compact(names), tuple(globs), self._shared(tuple(filled)), grant.catalog)
 
     def _entry(self, text: str, path: Path, *, templates: bool) -> str | Glob | Template | None:
         try:
             if not templates and "{" in text:
                 raise RepositoryError("is a template, and a deny entry has none; write a name or a pattern")
-            return compile_entry(text, self.maps) if templates else compile_plain(text)
+            if not templates:
+                return compile_plain(text)
+            if "{" not in text:
+                return compile_entry(text, self.maps)
+            if text not in self._templates:
+                self._templates[text] = compile_entry(text, self.maps)
+            return self._templates[text]
         except RepositoryError as error:
             self._add(path, Code.REPOSITORY, f"{text!r} {error}")
         except ValueError as error:

@@ -57,7 +57,9 @@ def _finding(detail: ErrorDetails, data: Any) -> Finding:
     if kind in {"too_short", "string_too_short"}:
         return Finding(path, Code.EMPTY, "nothing stands here; write at least one, or remove the key", at_key=True)
     at_key = location[-1] == "[key]"
-    return Finding(path, Code.VALUE, _message(kind, detail, value), at_key=at_key)
+    return Finding(
+        path, Code.REPOSITORY if kind == Code.REPOSITORY else Code.VALUE, _message(kind, detail, value), at_key
+    )
 
 
 def _walk(location: Iterable[str | int], data: Any) -> tuple[Path, Any]:
@@ -84,7 +86,7 @@ def _message(kind: str, detail: ErrorDetails, value: Any) -> str:
         bound = next(iter(detail["ctx"].values()))
         return f"write a whole number that is {'at least' if kind == 'greater_than_equal' else 'at most'} {bound}"
     message = _EXPECTED.get(kind) or detail["msg"]
-    if kind in {"string_type", "value"} and isinstance(value, bool | int | datetime.date):
+    if kind in {"string_type", "value", "repository"} and isinstance(value, bool | int | datetime.date):
         message += "; put quotes around a value that is meant as text"
     return message
 

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable
 from typing import Any
-
-import pytest
 
 from vending.policy import Environment, Policy, load_bytes
 
@@ -31,8 +28,6 @@ BASE: dict[str, Any] = {
 }
 """A policy without rules: two registries and five issuers."""
 
-PolicyMaker = Callable[..., Policy]
-
 
 def compose(**changes: Any) -> dict[str, Any]:
     """Return the base policy with top-level sections replaced."""
@@ -46,7 +41,6 @@ def load_data(data: Any, environment: Environment | None = None) -> Policy:
     )
 
 
-@pytest.fixture
-def make_policy() -> PolicyMaker:
+def make_policy(**changes: Any) -> Policy:
     """Build a policy from the base and changed sections."""
-    return lambda **changes: load_data(compose(**changes))
+    return load_data(compose(**changes))
