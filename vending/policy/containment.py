@@ -1,4 +1,4 @@
-"""Tell whether one pattern matches everything that another one matches. Errs on the side of no; used for advice only."""
+"""Tell whether one pattern matches everything that another one matches. Errs on the side of no, for advice only."""
 
 from __future__ import annotations
 

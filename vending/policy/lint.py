@@ -24,6 +24,7 @@ from vending.policy.problems import Finding, Path, Severity
 from vending.policy.repositories import Insertion, compile_template
 
 if TYPE_CHECKING:
+    from vending.oidc.types import Claims, JsonValue
     from vending.policy.loading import Loaded
     from vending.policy.policy import Deny, Grant, PolicyIssuer, Rule
     from vending.policy.presets import Preset
@@ -72,6 +73,9 @@ INFORMATION: Final = frozenset({Lint.PULL_WITHOUT_METADATA_READ})
 
 _MAX_NAMES: Final = 200
 """How many values of a map are looked at one by one."""
+
+_IN_EVERY_TOKEN: Final = frozenset({"aud", "exp", "iat", "iss", "jti", "nbf"})
+"""Claims that verification has judged already."""
 
 Findings: TypeAlias = Iterator[Finding]
 
@@ -247,13 +251,8 @@ def _unknown_claim(subject: _Subject) -> Findings:
     for test in subject.tests:
         issuer = next((issuer for issuer in subject.issuers if not _is_sent(issuer.preset, test.claim)), None)
         if issuer is not None:
-            effect = _EFFECTS[subject.path[0], test.where]
-            yield _finding(
-                Lint.UNKNOWN_CLAIM,
-                test.path,
-                f"tokens of {issuer.name} have no claim {test.key!r}, so {effect}; {_suggestion(issuer.preset, test.key)}",
-                at_key=True,
-            )
+            message = _not_sent(issuer, test.key, _EFFECTS[subject.path[0], test.where])
+            yield _finding(Lint.UNKNOWN_CLAIM, test.path, message, at_key=True)
 
 
 _EFFECTS: Final[Mapping[tuple[str | int, str], str]] = {
@@ -270,9 +269,11 @@ def _is_sent(preset: Preset, claim: ClaimPath) -> bool:
     return any(len(known) > 1 and known[: len(claim)] == claim for known in map(parse_key, preset.types))
 
 
-def _suggestion(preset: Preset, key: str) -> str:
-    close = get_close_matches(key, preset.types, n=1)
-    return f"did you mean {close[0]}?" if close else f"there are {', '.join(sorted(preset.types))}"
+def _not_sent(issuer: PolicyIssuer, key: str, effect: str) -> str:
+    known = issuer.preset.types
+    close = get_close_matches(key, known, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(sorted(known.keys() - _IN_EVERY_TOKEN))}"
+    return f"tokens of {issuer.name} have no claim {key!r}, so {effect}; {hint}"
 
 
 def _subject_match(subject: _Subject) -> Findings:
@@ -317,7 +318,7 @@ def _unreachable_rule(rule: _RuleSubject, view: _View, now: float) -> Findings:
                 yield _finding(
                     Lint.UNREACHABLE_RULE,
                     (*rule.path, "unless", key),
-                    f"every {key} that `when` admits is excluded here, so the rule matches nobody; remove one of the two",
+                    f"every {key} that `when` admits is excluded here, so the rule matches nobody; remove one of them",
                     at_key=True,
                 )
 
@@ -357,21 +358,13 @@ def _insertion(part: Insertion, issuer: PolicyIssuer, rule: _RuleSubject, path: 
     preset = issuer.preset
     key = _written(part.path)
     if not _is_sent(preset, part.path):
-        message = f"tokens of {issuer.name} have no claim {key!r}, so this grants nothing; {_suggestion(preset, key)}"
-        return _finding(Lint.UNKNOWN_CLAIM, path, message)
+        return _finding(Lint.UNKNOWN_CLAIM, path, _not_sent(issuer, key, "this grants nothing"))
     form = _form(preset, part.path)
     if form is not None and part.table is None and part.fill(_claims(part.path, form.example)) is None:
-        message = f"a value of {key} {form.says}, which is no part of a repository name, so this grants nothing; "
-        longer = (
-            "/" in form.example
-            and not part.many
-            and Insertion(part.path, many=True).fill(_claims(part.path, form.example))
-        )
-        return _finding(
-            Lint.EMPTY_TEMPLATE,
-            path,
-            message + (f"write {{{key}|path}} as the last part" if longer else f"use a map, {{{key}|<map>}}"),
-        )
+        is_path = Insertion(part.path, many=True).fill(_claims(part.path, form.example)) is not None
+        instead = f"write {{{key}|path}} as the last part" if is_path else f"use a map, {{{key}|<map>}}"
+        message = f"a value of {key} {form.says}, and so is no part of a repository name: nothing is granted; {instead}"
+        return _finding(Lint.EMPTY_TEMPLATE, path, message)
     if any(test.pins for test in rule.on(part.path)):
         return None
     replaced = REPLACED_BY.get(preset.name, {}).get(key)
@@ -379,15 +372,15 @@ def _insertion(part: Insertion, issuer: PolicyIssuer, rule: _RuleSubject, path: 
         return _finding(
             Lint.MUTABLE_TEMPLATE,
             path,
-            f"whoever gets the name in {key} gets its repositories; insert {{{replaced}|<map>}} with a map from ids to "
-            f"names, or write the values of {key} under when",
+            f"whoever takes over the name in {key} takes over its repositories; write {{{replaced}|<map>}} with a map "
+            f"of ids, or the values of {key} under when",
         )
     if part.table is None and part.path not in {parse_key(name) for name in preset.identity}:
         return _finding(
             Lint.UNPINNED_TEMPLATE,
             path,
-            f"nothing says which values {key} may have, so the caller chooses the repository; add {key} with its values "
-            "to when, or use a map",
+            f"nothing says which values {key} may have, so the caller chooses the repository; write its values under "
+            "when, or use a map",
         )
     return None
 
@@ -397,9 +390,9 @@ def _written(claim: ClaimPath) -> str:
     return claim[0] if len(claim) == 1 else "".join(f"/{part.replace('~', '~0').replace('/', '~1')}" for part in claim)
 
 
-def _claims(path: ClaimPath, value: Scalar) -> dict[str, object]:
+def _claims(path: ClaimPath, value: Scalar) -> Claims:
     """Make claims that have one value at a path."""
-    inner: object = value
+    inner: JsonValue = value
     for part in reversed(path[1:]):
         inner = {part: inner}
     return {path[0]: inner}
@@ -419,7 +412,7 @@ def _denied_grant(rule: _RuleSubject, view: _View, now: float) -> Findings:
                 Lint.DENIED_GRANT, (*path, "catalog"), "a deny entry takes the catalog away; remove one of the two"
             )
         patterns = {text: _patterns(text, view) for text in grant.repositories or ()}
-        taken = {
+        taken: set[tuple[str, str]] = {
             (text, action)
             for text, names in patterns.items()
             for action in grant.actions or ()
@@ -471,7 +464,7 @@ def _puts(value: Scalar, condition: Condition, states: frozenset[State]) -> bool
     if isinstance(value, str) and "*" in value:
         texts = [text for text in condition.values if isinstance(text, str)]
         return State.HOLDS in states and any(contains(text, value) for text in texts)
-    return condition.test(_claims(condition.path, value)) in states  # type: ignore[arg-type] - JSON of one scalar
+    return condition.test(_claims(condition.path, value)) in states
 
 
 def _takes_catalog(registry: str, denies: list[Deny]) -> bool:

@@ -1,0 +1,318 @@
+"""`explain`: show a policy's owner how a decision comes about, rule by rule and condition by condition.
+
+It says what the running app keeps from callers: rules and repositories that are not theirs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from vending.acr import scope as scopes
+from vending.cli.frame import add_command
+from vending.cli.inputs import find_registry, load_policy, now, parse_scope, parse_time, read_claims, read_token
+from vending.cli.report import FINDINGS, FINE, Cell, Report, UsageError, line
+from vending.errors import Refusal
+from vending.oidc.claims import check_claims
+from vending.oidc.types import VerifiedClaims
+from vending.policy import trace
+from vending.policy.conditions import State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from vending.acr.scope import Scope
+    from vending.cli.frame import Commands
+    from vending.cli.report import Block, Line
+    from vending.oidc.types import Claims, JsonValue
+    from vending.policy import Loaded, Policy, PolicyIssuer, Registry, Trace
+    from vending.policy.tracing import ConditionTrace, DenyTrace, GrantTrace, RuleTrace
+
+UNVERIFIED: Final = "The token is NOT VERIFIED: nobody checked its signature, so anybody may have written its claims."
+
+_STATES: Final[Mapping[State, str]] = {
+    State.HOLDS: "holds",
+    State.FAILS: "differs",
+    State.MISSING: "missing",
+    State.OTHER_TYPE: "other type",
+}
+_STATUSES: Final[Mapping[str, tuple[str, str]]] = {
+    "matched": ("matches", "green"),
+    "not_matched": ("does not match", "red"),
+    "trigger_refused": ("matches but for a refused trigger", "red"),
+    "expired": ("expired", "dim"),
+    "disabled": ("disabled", "dim"),
+}
+_GOOD: Final = "green"
+_BAD: Final = "red"
+_HEADING: Final = "bold"
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """Hold a trace with what it does not say itself. `places` maps section and name to file and line."""
+
+    traced: Trace
+    issuer: PolicyIssuer
+    registry: Registry
+    at: str
+    notes: tuple[str, ...]
+    places: Mapping[tuple[str, str], str]
+
+
+def register(commands: Commands) -> None:
+    """Add the command."""
+    parser = add_command(
+        commands,
+        "explain",
+        run,
+        summary="show how a decision comes about, for the policy's owner",
+        description="Decide a request as the app would, and show every rule and deny entry of the issuer, condition\n"
+        "by condition. Claims are taken as they are: with --token, nothing is verified, and the token is not printed.",
+        exit_status="Exit status: 0 the request is allowed, 1 it is denied or the policy has errors, 2 the command "
+        "cannot run as it was called.",
+    )
+    parser.add_argument("policy", metavar="POLICY", type=Path, help="a policy file, or a directory")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--claims", metavar="FILE", help="a JSON object of claims; - is standard input")
+    source.add_argument("--token", metavar="FILE", help="an OIDC token, which is not verified; - is standard input")
+    parser.add_argument("--issuer", metavar="NAME", help="the issuer's name; default: the one that the claim iss names")
+    parser.add_argument("--registry", metavar="NAME", help="the registry, by name or host; default: the only one")
+    parser.add_argument("--scope", metavar="SCOPES", help="what is asked for; default: everything that can be listed")
+    parser.add_argument(
+        "--at", metavar="TIME", type=_time, help="decide as of 2027-06-30 or 2027-06-30T12:00:00Z; default: now"
+    )
+
+
+def _time(text: str) -> float:
+    try:
+        return parse_time(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no date and no time such as 2027-06-30T12:00:00Z") from None
+
+
+def run(arguments: argparse.Namespace) -> Report:
+    """Explain one decision."""
+    loaded = load_policy(arguments.policy)
+    policy = loaded.policy
+    peeked = None if arguments.token is None else read_token(arguments.token)
+    claims = read_claims(arguments.claims) if peeked is None else peeked.unverified_claims
+    issuer = _find_issuer(policy, arguments.issuer, claims)
+    moment = now() if arguments.at is None else arguments.at
+    try:
+        asked = parse_scope(arguments.scope)
+        registry = find_registry(policy, arguments.registry)
+    except Refusal as refusal:
+        raise UsageError(refusal.description) from None
+    if arguments.scope is not None and scopes.count(arguments.scope) > policy.limits.max_scopes:
+        raise UsageError(f"this policy allows {policy.limits.max_scopes} scopes in one request")
+    notes = _notes(issuer, claims, moment, is_token=peeked is not None)
+    traced = trace(policy, VerifiedClaims(issuer.name, claims), registry.name, asked, moment)
+    case = _Case(traced, issuer, registry, _timestamp(moment), tuple(notes), _places(loaded))
+    return Report(FINE if traced.decision.allowed else FINDINGS, data=_data(case), body=tuple(_body(case)))
+
+
+def _find_issuer(policy: Policy, named: str | None, claims: Claims) -> PolicyIssuer:
+    by_name = {issuer.name: issuer for issuer in policy.issuers.values()}
+    known = ", ".join(sorted(by_name))
+    if named is not None:
+        if named not in by_name:
+            raise UsageError(f"the policy has no issuer {named!r}; there are {known}")
+        return by_name[named]
+    url = claims.get("iss")
+    if url is None:
+        if len(by_name) == 1:
+            return next(iter(by_name.values()))
+        raise UsageError(f"the claims have no iss; name the issuer with --issuer, one of {known}")
+    found = policy.issuer_for(url) if isinstance(url, str) else None
+    if found is None:
+        raise UsageError(f"the policy has no issuer with the URL {url!r}; there are {known}")
+    return found
+
+
+def _places(loaded: Loaded) -> dict[tuple[str, str], str]:
+    """Find file and line of every rule and deny entry."""
+    entries = [("rules", number, rule.name) for number, rule in enumerate(loaded.model.rules)]
+    entries += [("deny", number, deny.name) for number, deny in enumerate(loaded.model.deny)]
+    found = loaded.document.locate([((section, number), False) for section, number, _ in entries])
+    return {
+        (section, name): f"{file}:{place.line}"
+        for (section, _, name), (file, place) in zip(entries, found, strict=True)
+    }
+
+
+def _notes(issuer: PolicyIssuer, claims: Claims, moment: float, *, is_token: bool) -> list[str]:
+    """Say what precedes the decision in the running app, and was left out here."""
+    notes = [UNVERIFIED] if is_token else []
+    if not issuer.verification.enabled:
+        notes.append(f"The app refuses every token of {issuer.name}: the issuer is disabled.")
+    if is_token:
+        try:
+            check_claims(claims, issuer.verification, moment)
+        except Refusal as refusal:
+            notes.append(f"The app would refuse this token before any rule is read: {refusal}")
+    return notes
+
+
+# --- For programs -----------------------------------------------------------------------------------------------------
+
+
+def _data(case: _Case) -> dict[str, Any]:
+    traced, decision = case.traced, case.traced.decision
+    return {
+        "allowed": decision.allowed,
+        "issuer": case.issuer.name,
+        "registry": case.registry.name,
+        "login_server": case.registry.login_server,
+        "at": case.at,
+        "asked": None if traced.asked is None else [str(scope) for scope in traced.asked],
+        "granted": [str(scope) for scope in decision.granted],
+        "missing": [str(scope) for scope in decision.missing],
+        "reason": decision.reason,
+        "error_description": decision.description or None,
+        "notes": list(case.notes),
+        "refused_triggers": dict(traced.triggers),
+        "rules": [_rule_data(rule, case.places) for rule in traced.rules],
+        "deny": [_deny_data(deny, case.places) for deny in traced.denies],
+    }
+
+
+def _rule_data(rule: RuleTrace, places: Mapping[tuple[str, str], str]) -> dict[str, Any]:
+    return {
+        "name": rule.name,
+        "place": places["rules", rule.name],
+        "status": rule.status,
+        "enforced": rule.enforced,
+        "expires": None if rule.expires is None else rule.expires.isoformat(),
+        "when": [_condition_data(condition) for condition in rule.when],
+        "unless": [_condition_data(condition) for condition in rule.unless],
+        "grants": [
+            {
+                "registry": grant.registry,
+                "applies": grant.applies,
+                "repositories": list(grant.entries),
+                "actions": list(grant.actions),
+                "catalog": grant.catalog,
+                "filled": dict(grant.filled),
+                "gives": [str(scope) for scope in grant.gives],
+            }
+            for grant in rule.grants
+        ],
+    }
+
+
+def _deny_data(deny: DenyTrace, places: Mapping[tuple[str, str], str]) -> dict[str, Any]:
+    return {
+        "name": deny.name,
+        "place": places["deny", deny.name],
+        "enabled": deny.enabled,
+        "holds": deny.holds,
+        "registry": deny.registry,
+        "when": [_condition_data(condition) for condition in deny.when],
+        "unless": [_condition_data(condition) for condition in deny.unless],
+        "takes": [str(scope) for scope in deny.takes],
+    }
+
+
+def _condition_data(condition: ConditionTrace) -> dict[str, Any]:
+    return {
+        "claim": condition.claim,
+        "accepted": list(condition.accepted),
+        "actual": condition.actual,
+        "state": condition.state.value,
+        "satisfied": condition.satisfied,
+    }
+
+
+# --- For people -------------------------------------------------------------------------------------------------------
+
+
+def _body(case: _Case) -> Iterator[Block]:
+    traced, decision, issuer, registry = case.traced, case.traced.decision, case.issuer, case.registry
+    outcome = Cell("allowed", "bold green") if decision.allowed else Cell(f"denied: {decision.reason}", "bold red")
+    yield line(_label("decision"), outcome)
+    if decision.description:
+        yield line(_label("caller told"), decision.description)
+    yield line(_label("issuer"), f"{issuer.name} ({issuer.verification.url})")
+    yield line(_label("registry"), f"{registry.name} ({registry.login_server})")
+    yield line(_label("at"), case.at)
+    yield line(_label("asked"), "everything that can be listed" if traced.asked is None else _scopes(traced.asked))
+    yield line(_label("granted"), _scopes(decision.granted))
+    if decision.missing:
+        yield line(_label("missing"), _scopes(decision.missing))
+    for claim, value in traced.triggers:
+        yield line(_label("trigger"), Cell(f"refused unless a rule names it: {claim} = {_value(value)}", _BAD))
+    for note in case.notes:
+        yield line(_label("note"), Cell(note, "bold yellow"))
+    yield line()
+    yield line(Cell(f"Rules of {issuer.name}" if traced.rules else f"There is no rule for {issuer.name}.", _HEADING))
+    for rule in traced.rules:
+        yield from _rule(rule, case.places["rules", rule.name])
+    if traced.denies:
+        yield line()
+        yield line(Cell("Deny entries", _HEADING))
+    for deny in traced.denies:
+        yield from _deny(deny, case.places["deny", deny.name])
+
+
+def _label(text: str) -> Cell:
+    return Cell(f"{text:<12}", "dim")
+
+
+def _rule(rule: RuleTrace, place: str) -> Iterator[Line]:
+    says, style = _STATUSES[rule.status]
+    mode = "" if rule.enforced else ", in audit mode: it grants nothing"
+    until = f", last valid day {rule.expires.isoformat()}" if rule.expires is not None else ""
+    yield line(Cell(rule.name, _HEADING), f" ({place})", Cell(f" {says}", style), f"{mode}{until}", indent=2)
+    yield from _conditions("when", rule.when)
+    yield from _conditions("unless", rule.unless)
+    for grant in rule.grants:
+        yield from _grant(grant, counts=rule.counts)
+
+
+def _deny(deny: DenyTrace, place: str) -> Iterator[Line]:
+    says, style = ("holds", _BAD) if deny.holds else ("does not hold" if deny.enabled else "disabled", "dim")
+    where = "every registry" if deny.registry is None else deny.registry
+    yield line(Cell(deny.name, _HEADING), f" ({place})", Cell(f" {says}", style), f" in {where}", indent=2)
+    yield from _conditions("when", deny.when)
+    yield from _conditions("unless", deny.unless)
+    if deny.holds:
+        yield line("takes away ", _scopes(deny.takes), indent=4)
+
+
+def _conditions(keyword: str, conditions: Iterable[ConditionTrace]) -> Iterator[Line]:
+    for condition in conditions:
+        mark = Cell("+ ", _GOOD) if condition.satisfied else Cell("- ", _BAD)
+        actual = "nothing" if condition.actual is None else _value(condition.actual)
+        accepted = " or ".join(map(_value, condition.accepted))
+        said = f"{keyword} {condition.claim}: {_STATES[condition.state]}; the token has {actual}, the policy {accepted}"
+        yield line(mark, said, indent=4)
+
+
+def _grant(grant: GrantTrace, *, counts: bool) -> Iterator[Line]:
+    what = [f"{','.join(grant.actions)} on {', '.join(grant.entries)}"] if grant.entries else []
+    what += ["the catalog"] if grant.catalog else []
+    yield line(f"grants {' and '.join(what)} in {grant.registry}", indent=4)
+    for text, name in grant.filled:
+        yield line(f"{text} is {name if name is not None else 'nothing: the claim makes no repository name'}", indent=6)
+    if not grant.applies:
+        yield line("another registry than the one asked for", indent=6)
+    else:
+        verb = "gives" if counts else "would give"
+        yield line(f"{verb} ", Cell(_scopes(grant.gives), _GOOD if counts and grant.gives else ""), indent=6)
+
+
+def _scopes(listed: Iterable[Scope]) -> str:
+    return scopes.render(listed) or "nothing"
+
+
+def _value(value: JsonValue) -> str:
+    return json.dumps(value)
+
+
+def _timestamp(moment: float) -> str:
+    return datetime.datetime.fromtimestamp(moment, datetime.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
