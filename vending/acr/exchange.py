@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 MAX_ANSWER_BYTES: Final = 256 * 1024
 """A recorded refresh token is 1 KiB; a token for 128 repositories with names of full length stays below 64 KiB."""
 _ATTEMPT_SECONDS: Final = 6.0
-_ATTEMPT_SHARE: Final = 0.3
+_ATTEMPT_SHARE: Final = 0.25
 """An attempt may take this share of a request's deadline, so that three fit in and the caller learns what was slow."""
 _REEXCHANGE_SECONDS: Final = 60.0
 """A registry that refuses for missing rights must not make every caller exchange anew."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _ATTEMPT_SECONDS: Final = 6.0
 """The identity endpoint answers from its cache in milliseconds and from Entra in a second or two."""
-_ATTEMPT_SHARE: Final = 0.3
+_ATTEMPT_SHARE: Final = 0.25
 """An attempt may take this share of a request's deadline, so that three fit in and the caller learns what was slow."""
 _GRACE_SECONDS: Final = 1.0
 """What an attempt may take on top, for what the transport cannot cut short: resolving a name, a byte that just came."""
