@@ -605,7 +605,7 @@ shell_quoted() {
 }
 
 output() { # NAME FILE: an output of the action's step
-  { printf '%s=' "$1" && cat "$2" && echo; } >>"$GITHUB_OUTPUT"
+  { printf '%s=' "$1" && cat "$2" && echo; } >>"${GITHUB_OUTPUT:?}"
 }
 
 github_action() {
@@ -615,8 +615,8 @@ github_action() {
   output expires-at "$work/expires_at"
   [ "$login" != false ] || return 0
   docker_login "$login"
-  printf 'DOCKER_CONFIG=%s\n' "$config" >>"$GITHUB_ENV"
-  [ "$login" != helper ] || (cd "$(dirname "$0")" && pwd) >>"$GITHUB_PATH"
+  printf 'DOCKER_CONFIG=%s\n' "$config" >>"${GITHUB_ENV:?}"
+  [ "$login" != helper ] || (cd "$(dirname "$0")" && pwd) >>"${GITHUB_PATH:?}"
 }
 
 azure_variable() { # NAME FILE [;issecret=true]

@@ -7,6 +7,7 @@ set +x
 set -eu
 umask 077
 
+: "${PULL_SECRET:?}" "${KUBERNETES_SERVICE_HOST:?}" "${KUBERNETES_SERVICE_PORT:?}"
 account=${SERVICE_ACCOUNT_DIR:-/var/run/secrets/kubernetes.io/serviceaccount}
 namespace=$(cat "$account/namespace")
 host=$KUBERNETES_SERVICE_HOST
