@@ -217,6 +217,7 @@ def published(keys: Keys) -> list[Any]:
         public_jwk(keys.p256, kid="twin", alg="ES256"),
         public_jwk(keys.rsa, kid="again", alg="RS256"),
         public_jwk(keys.rsa, kid="again", alg="RS256"),
+        public_jwk(keys.rsa, kid="alg-rs512", alg="RS512"),
         # From here on, none may be used.
         public_jwk(keys.rsa, kid="ambiguous"),
         public_jwk(keys.other_rsa, kid="ambiguous"),
@@ -238,7 +239,6 @@ def published(keys: Keys) -> list[Any]:
         public_jwk(keys.rsa, kid="ops-empty", key_ops=[]),
         public_jwk(keys.rsa, kid="ops-text", key_ops="verify"),
         public_jwk(keys.rsa, kid="alg-oaep", alg="RSA-OAEP-256"),
-        public_jwk(keys.rsa, kid="alg-rs512", alg="RS512"),
         public_jwk(keys.rsa, kid="alg-es256", alg="ES256"),
         public_jwk(keys.rsa, kid="alg-none", alg="none"),
         public_jwk(keys.rsa, kid="alg-null", alg=None),
@@ -246,6 +246,7 @@ def published(keys: Keys) -> list[Any]:
         public_jwk(keys.rsa, kid="kty-lower", kty="rsa"),
         public_jwk(keys.rsa, kid="kty-missing", kty=OMIT),
         public_jwk(keys.rsa, kid="private", d=b64url(b"\x01" * 256)),
+        public_jwk(keys.rsa, kid="private-prime", p=b64url(b"\x01" * 128)),
         public_jwk(keys.p256, kid="private-ec", d=b64url(numbers.private_value.to_bytes(32, "big"))),
         public_jwk(keys.rsa, kid=""),
         public_jwk(keys.rsa, kid=7),

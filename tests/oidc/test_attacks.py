@@ -430,6 +430,7 @@ KEY = [
     key("with kty in lower case", "kty-lower"),
     key("without kty", "kty-missing"),
     key("published with its private half", "private"),
+    key("published with one of its primes", "private-prime"),
     key("on P-256, published with its private half", "private-ec", "ES256"),
     key("id that two different keys share", "ambiguous"),
     key("that is symmetric", "oct"),

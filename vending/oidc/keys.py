@@ -32,6 +32,9 @@ _MAX_EXPONENT: Final = 2**32
 
 MAX_KID_LENGTH: Final = 256
 
+_PRIVATE_MEMBERS: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth"})
+"""RFC 7518 section 6: with any of these the private key can be had, by whoever reads the set."""
+
 _RSA_ALGORITHMS: Final = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"})
 _CURVES: Final[Mapping[str, tuple[str, ec.EllipticCurve, int]]] = {
     # RFC 7518 section 3.4: each ECDSA algorithm has exactly one curve. The number is the size of a coordinate in bytes.
@@ -125,7 +128,7 @@ def _parse(member: JsonValue) -> VerificationKey:
     parser = _PARSERS.get(kty) if isinstance(kty, str) else None
     if parser is None:
         raise _Unusable(f"kty {quote(kty)} is not RSA, EC or OKP")
-    if "d" in member:
+    if not _PRIVATE_MEMBERS.isdisjoint(member):
         raise _Unusable("the private key is published with it; replace this key pair")
     try:
         algorithms, public_key = parser(member)
