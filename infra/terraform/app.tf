@@ -61,56 +61,53 @@ resource "azapi_resource" "site" {
     identity_ids = [azurerm_user_assigned_identity.vending.id, azurerm_user_assigned_identity.host.id]
   }
 
+  # A null property is left out of the request.
+  ignore_null_property = true
+
   body = {
     kind = "functionapp,linux"
-    properties = merge(
-      {
-        serverFarmId                          = azurerm_service_plan.main.id
-        httpsOnly                             = true
-        publicNetworkAccess                   = "Enabled"
-        clientAffinityEnabled                 = false
-        functionsRuntimeAdminIsolationEnabled = true
-        keyVaultReferenceIdentity             = azurerm_user_assigned_identity.vending.id
-        functionAppConfig = {
-          deployment = {
-            storage = {
-              type  = "blobContainer"
-              value = local.package_url
-              authentication = {
-                type                           = "UserAssignedIdentity"
-                userAssignedIdentityResourceId = azurerm_user_assigned_identity.host.id
-              }
-            }
-          }
-          runtime = {
-            name    = "python"
-            version = var.python_version
-          }
-          scaleAndConcurrency = {
-            instanceMemoryMB     = var.instance_memory_mb
-            maximumInstanceCount = var.maximum_instance_count
-            alwaysReady          = [for count in [var.always_ready_instances] : { name = "http", instanceCount = count } if count > 0]
-            triggers = {
-              http = {
-                perInstanceConcurrency = var.http_concurrency
-              }
+    properties = {
+      serverFarmId                          = azurerm_service_plan.main.id
+      httpsOnly                             = true
+      publicNetworkAccess                   = "Enabled"
+      clientAffinityEnabled                 = false
+      functionsRuntimeAdminIsolationEnabled = true
+      keyVaultReferenceIdentity             = azurerm_user_assigned_identity.vending.id
+      virtualNetworkSubnetId                = one(azurerm_subnet.app[*].id)
+      outboundVnetRouting                   = local.private ? { allTraffic = true } : null
+      functionAppConfig = {
+        deployment = {
+          storage = {
+            type  = "blobContainer"
+            value = local.package_url
+            authentication = {
+              type                           = "UserAssignedIdentity"
+              userAssignedIdentityResourceId = azurerm_user_assigned_identity.host.id
             }
           }
         }
-        siteConfig = {
-          minTlsVersion    = "1.2"
-          scmMinTlsVersion = "1.2"
-          http20Enabled    = true
-          appSettings      = [for name, value in local.settings : { name = name, value = value }]
+        runtime = {
+          name    = "python"
+          version = var.python_version
         }
-      },
-      local.private ? {
-        virtualNetworkSubnetId = azurerm_subnet.app[0].id
-        outboundVnetRouting = {
-          allTraffic = true
+        scaleAndConcurrency = {
+          instanceMemoryMB     = var.instance_memory_mb
+          maximumInstanceCount = var.maximum_instance_count
+          alwaysReady          = [for count in [var.always_ready_instances] : { name = "http", instanceCount = count } if count > 0]
+          triggers = {
+            http = {
+              perInstanceConcurrency = var.http_concurrency
+            }
+          }
         }
-      } : {},
-    )
+      }
+      siteConfig = {
+        minTlsVersion    = "1.2"
+        scmMinTlsVersion = "1.2"
+        http20Enabled    = true
+        appSettings      = [for name, value in local.settings : { name = name, value = value }]
+      }
+    }
   }
 
   depends_on = [

@@ -114,12 +114,11 @@ resource "azurerm_private_dns_zone" "main" {
 resource "azurerm_private_dns_zone_virtual_network_link" "main" {
   for_each = local.zone_names
 
-  name                  = "vnet-${var.name}-${local.token}"
-  resource_group_name   = local.group_name
-  private_dns_zone_name = azurerm_private_dns_zone.main[each.key].name
-  virtual_network_id    = azurerm_virtual_network.main[0].id
-  registration_enabled  = false
-  tags                  = var.tags
+  name                 = "vnet-${var.name}-${local.token}"
+  private_dns_zone_id  = azurerm_private_dns_zone.main[each.key].id
+  virtual_network_id   = azurerm_virtual_network.main[0].id
+  registration_enabled = false
+  tags                 = var.tags
 }
 
 resource "azurerm_private_endpoint" "main" {

@@ -6,6 +6,7 @@ resource "azurerm_storage_account" "host" {
   # checkov:skip=CKV_AZURE_35: without a virtual network the app comes from changing addresses; Entra is the only way in
   # checkov:skip=CKV_AZURE_59: without a virtual network the account has no other address; anonymous reads are off
   # checkov:skip=CKV_AZURE_33: the host writes to no queue
+  # checkov:skip=CKV_AZURE_36: no Azure service but the app, by its identity, needs the account
   # checkov:skip=CKV2_AZURE_1: customer-managed keys are the operator's choice
   # checkov:skip=CKV2_AZURE_33: private endpoints come with network_access = "private"
   name                = "sthost${local.token}"
@@ -74,6 +75,7 @@ resource "azurerm_storage_account" "policy" {
   # checkov:skip=CKV_AZURE_35: without a virtual network the app comes from changing addresses; Entra is the only way in
   # checkov:skip=CKV_AZURE_59: without a virtual network the account has no other address; anonymous reads are off
   # checkov:skip=CKV_AZURE_33: no queue is used
+  # checkov:skip=CKV_AZURE_36: no Azure service but the app, by its identity, needs the account
   # checkov:skip=CKV2_AZURE_1: customer-managed keys are the operator's choice
   # checkov:skip=CKV2_AZURE_33: private endpoints come with network_access = "private"
   count = var.policy_delivery == "blob" ? 1 : 0

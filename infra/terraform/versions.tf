@@ -4,11 +4,11 @@ terraform {
   required_providers {
     azapi = {
       source  = "azure/azapi"
-      version = "~> 2.12"
+      version = "~> 2.13"
     }
     azurerm = {
       source  = "hashicorp/azurerm"
-      version = "~> 5.2"
+      version = "~> 5.10"
     }
   }
 }

@@ -21,8 +21,8 @@ from typing import Any
 ATTRIBUTE = re.compile(r"// (\w+) - computed: (true|false), optional: (true|false), required: (true|false)")
 CLASS = re.compile(r"^(?:export )?class (\w+) extends cdktn\.(\w+) \{$", re.MULTILINE)
 TABLE_ROW = re.compile(
-    r"(\w+): \{\s+value: .*?,\s+isBlock: (true|false),\s+type: \"(\w+)\",\s+storageClassType: \"(\w+)\",\s+\}",
-    re.DOTALL,
+    r"^ +(\w+): \{\n +value: [^\n]*\n +isBlock: (true|false),\n +type: \"(\w+)\",\n +storageClassType: \"(\w+)\"",
+    re.MULTILINE,
 )
 GETTER = re.compile(r"return this\.get(\w+)Attribute\('(\w+)'\)")
 CLASS_MEMBER = re.compile(r"= new (\w+)\(this, \"(\w+)\"")
