@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from itertools import chain
+from itertools import chain, cycle
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
@@ -65,6 +65,8 @@ class _reloading:  # noqa: N801 - a context manager, used as a verb
 
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
+        # Written beforehand: making them here would hold up the measuring threads of this very process.
+        self._policies = [_policy(stack.upstreams, version) for version in (1, 2)]
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._write)
 
@@ -76,10 +78,10 @@ class _reloading:  # noqa: N801 - a context manager, used as a verb
         self._thread.join()
 
     def _write(self) -> None:
-        version = 1
-        while not self._stop.wait(0.5):
-            self._stack.write_policy(_policy(self._stack.upstreams, version))
-            version += 1
+        for policy in cycle(self._policies):
+            if self._stop.wait(0.5):
+                return
+            self._stack.write_policy(policy)
 
 
 def _measure(stack: Stack, requests: int, concurrency: int) -> list[float]:

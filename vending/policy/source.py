@@ -9,6 +9,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
@@ -25,13 +28,14 @@ if TYPE_CHECKING:
 
     from vending.clock import Clock
     from vending.net import Http
-    from vending.policy import Environment, Loaded, Policy
+    from vending.policy import Environment, Policy
 
 STORAGE_AUDIENCE: Final = "https://storage.azure.com"
 _STORAGE_VERSION: Final = "2021-12-02"
 _MAX_BYTES: Final = 32 * 1024 * 1024 + 1
 """One more than the largest policy in JSON, so that the loader itself says what is too large."""
 _FETCH_SECONDS: Final = 10.0
+_SWITCH_SECONDS: Final = 0.0005
 
 
 class Unavailable(Exception):
@@ -69,23 +73,15 @@ class FileSource:
         try:
             if self._seen is not None and self._seen == self._fingerprint(self._beside):
                 return None
-            from vending.policy.loading import load_with_source  # The models cost some 100 ms: here, not at start.
-
             before = self._fingerprint(())
-            loaded = load_with_source(self._path, self._environment)
+            policy = _load(self._path, self._environment)
             unchanged = before == self._fingerprint(())
-            self._beside = self._side_files(loaded)
+            self._beside = policy.files
             # A file that changed while it was being read is read again next time.
             self._seen = self._fingerprint(self._beside) if unchanged else None
         except OSError as error:
             raise Unavailable(f"{self._path.name}: {error.strerror or type(error).__name__}") from None
-        return loaded.policy
-
-    def _side_files(self, loaded: Loaded) -> tuple[Path, ...]:
-        directory = self._path if self._path.is_dir() else self._path.parent
-        issuers = loaded.model.issuers.values()
-        names = [name for issuer in issuers for name in (issuer.jwks_file, issuer.ca_file) if name is not None]
-        return tuple(directory / name for name in names)
+        return policy
 
     def _fingerprint(self, beside: tuple[Path, ...]) -> str:
         digest = hashlib.sha256()
@@ -140,10 +136,35 @@ class BlobSource:
             raise Unavailable(str(refusal)) from None
 
 
+# The loader's models cost some 100 ms to import: in the thread that needs them, not at the start.
+
+
+def _load(path: Path, environment: Environment) -> Policy:
+    from vending.policy.loading import load
+
+    with _giving_way():
+        return load(path, environment)
+
+
 def _parse(data: bytes, name: str, environment: Environment) -> Policy:
     from vending.policy.loading import load_bytes
 
-    return load_bytes(data, name=name, environment=environment, directory=None)
+    with _giving_way():
+        return load_bytes(data, name=name, environment=environment, directory=None)
+
+
+@contextmanager
+def _giving_way() -> Iterator[None]:
+    """Let the event loop interrupt this thread ten times as often as usual.
+
+    Requests go on while a large policy is parsed; at Python's usual 5 ms each of their steps would wait that long.
+    """
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(usual)
 
 
 @dataclass(frozen=True, slots=True)
