@@ -2,7 +2,7 @@
 
 An event is one line of JSON, the text of a log record of the logger `vending.audit`: the Functions host forwards
 nothing else. `docs/operations.md` documents the fields; `AUDIT_SCHEMA` is their JSON Schema. Tokens are named by
-digest or id, never quoted.
+digest or id, never quoted. What must be looked at goes beside it as a security event (`SECURITY_SCHEMA`).
 """
 
 from __future__ import annotations
@@ -10,40 +10,61 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from vending.acr.scope import Scope
+from vending.telemetry import OFF, Telemetry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from vending.acr.scope import Scope
     from vending.clock import Clock
     from vending.errors import Refusal
     from vending.oidc.types import Claims, RawToken
 
 log = logging.getLogger("vending.audit")
+log.setLevel(logging.INFO)  # Whatever the root logger's level: events are not a matter of verbosity.
 
 SCHEMA_VERSION: Final = 1
+MAX_LINE: Final = 30_000
+"""Characters of an event. Application Insights cuts a message at 32,768, and half a line of JSON is no event."""
 MAX_TEXT: Final = 256
 """Characters kept of any value that a caller controls."""
 MAX_ITEMS: Final = 128
-"""Entries kept of any list that a caller controls; as many as a request may have scopes."""
+"""Entries kept of any list; as many as a request may have scopes."""
+_SHORTENED: Final = (
+    "failed_rules",
+    "audit_rules",
+    "claims",
+    "scope",
+    "missing",
+    "rules",
+    "denies",
+    "granted",
+    "caller",
+)
+"""The lists that give way when an event is too long for one line, the most dispensable first."""
 
 PERSONAL_CLAIMS: Final = frozenset(
     {
         "actor",
+        "actor_id",
         "email",
         "family_name",
         "given_name",
         "name",
+        "groups_direct",
         "nickname",
+        "picture",
         "preferred_username",
         "unique_name",
         "upn",
         "user_email",
+        "user_id",
         "user_identities",
         "user_login",
         "username",
@@ -52,6 +73,8 @@ PERSONAL_CLAIMS: Final = frozenset(
 """Claims that name a person; left out of events unless the policy's `audit.claims` lists them."""
 
 Kind = Literal["token", "explain"]
+Read = Callable[["Claims", str], Any]
+"""Resolves a claim's name or JSON Pointer; None where the claim is absent."""
 
 
 @dataclass(slots=True)
@@ -64,7 +87,10 @@ class Trail:
     kind: Kind
     clock: Clock
     request_id: str
+    telemetry: Telemetry = OFF
     invocation_id: str = ""
+    trace_parent: str = ""
+    """The platform's span for this request (W3C Trace Context), which ours continue; not part of the event."""
     client_address: str = ""
     user_agent: str = ""
     issuer: str | None = None
@@ -86,19 +112,22 @@ class Trail:
     durations: dict[str, float] = field(default_factory=dict)
     denial: Refusal | None = None
     """What `/explain` says of a decision against the caller: its answer is a 200, its outcome a denial."""
+    _started: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._started = self.clock.monotonic()
 
     def subject(self, token: RawToken) -> None:
         """Name the subject token by its SHA-256, in hex."""
         self.subject_token_sha256 = hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
 
-    def identify(self, claims: Claims, identity_claims: Iterable[str], listed: Iterable[str], read: Any) -> None:
+    def identify(self, claims: Claims, identity_claims: Iterable[str], listed: Iterable[str], read: Read) -> None:
         """Record the caller's identity claims, and those that the policy lists.
 
         `read` resolves a claim's name or JSON Pointer. Claims that name a person are recorded only if they are listed.
         """
-        wanted = list(listed)
         self.caller = _pairs(claims, [name for name in identity_claims if name not in PERSONAL_CLAIMS], read)
-        self.claims = _pairs(claims, wanted, read)
+        self.claims = _pairs(claims, listed, read)
         token_id = claims.get("jti")
         self.subject_token_id = _cut(token_id) if isinstance(token_id, str) else None
 
@@ -111,16 +140,18 @@ class Trail:
         """Time one step of the work."""
         start = self.clock.monotonic()
         try:
-            yield
+            with self.telemetry.step(name):
+                yield
         finally:
             self.durations[name] = self.durations.get(name, 0.0) + (self.clock.monotonic() - start) * 1000
 
     def event(self, refusal: Refusal | None) -> dict[str, Any]:
         """Build the event, in the order in which its fields are written."""
-        return {
+        total = (self.clock.monotonic() - self._started) * 1000
+        event: dict[str, Any] = {
             "schema": SCHEMA_VERSION,
             "kind": self.kind,
-            "time": datetime.fromtimestamp(self.clock.now(), UTC).isoformat(timespec="milliseconds"),
+            "time": _now(self.clock),
             "outcome": outcome(refusal),
             "reason": None if refusal is None else refusal.reason.value,
             "request_id": self.request_id,
@@ -131,26 +162,69 @@ class Trail:
             "subject_token_sha256": self.subject_token_sha256,
             "subject_token_id": self.subject_token_id,
             "registry": self.registry,
-            "scope": self.scope[:MAX_ITEMS],
-            "granted": self.granted[:MAX_ITEMS],
-            "missing": self.missing[:MAX_ITEMS],
-            "rules": self.rules[:MAX_ITEMS],
-            "audit_rules": self.audit_rules[:MAX_ITEMS],
-            "denies": self.denies[:MAX_ITEMS],
-            "failed_rules": [{"name": name, "claims": claims} for name, claims in self.failed_rules[:MAX_ITEMS]],
+            "scope": self.scope,
+            "granted": self.granted,
+            "missing": self.missing,
+            "rules": self.rules,
+            "audit_rules": self.audit_rules,
+            "denies": self.denies,
+            "failed_rules": [
+                {"name": name, "claims": [_cut(claim) for claim in claims[:MAX_ITEMS]]}
+                for name, claims in self.failed_rules[:MAX_ITEMS]
+            ],
             "policy_sha256": self.policy_sha256,
             "token_id": None if self.token_id is None else _cut(self.token_id),
             "token_expires_at": _timestamp(self.token_expires_at),
-            "durations_ms": {name: round(value, 3) for name, value in self.durations.items()},
+            "durations_ms": {name: round(value, 3) for name, value in {**self.durations, "total": total}.items()},
             "client_address": _cut(self.client_address),
             "user_agent": _cut(self.user_agent),
+            "shortened": [],
         }
+        for name in _SHORTENED:
+            if len(event[name]) > MAX_ITEMS:
+                _shorten(event, name, event[name][:MAX_ITEMS])
+        return event
 
     def write(self, refusal: Refusal | None) -> dict[str, Any]:
         """Write the event to the audit log and return it; call it once for each request."""
         event = self.event(refusal)
-        log.info("%s", json.dumps(event))
+        log.info("%s", render(event))
         return event
+
+    def security(self, what: str, **fields: str) -> None:
+        """Write an event that an operator must look at, beside the request's own. Cuts the values."""
+        event = {
+            "schema": SCHEMA_VERSION,
+            "kind": "security",
+            "time": _now(self.clock),
+            "event": what,
+            "request_id": self.request_id,
+            "invocation_id": _cut(self.invocation_id),
+            "details": [{"name": name, "value": _cut(value)} for name, value in fields.items()],
+        }
+        log.error("%s", json.dumps(event))
+
+
+def render(event: dict[str, Any]) -> str:
+    """Write an event as one line of ASCII, at most `MAX_LINE` long; lists that gave way are named in `shortened`."""
+    line = json.dumps(event)
+    for name in _SHORTENED:
+        excess = len(line) - MAX_LINE
+        if excess <= 0:
+            break
+        kept = list(event[name])
+        while kept and excess > -len(name) - 4:  # What `shortened` itself will take.
+            excess -= len(json.dumps(kept.pop())) + 2
+        if len(kept) < len(event[name]):
+            _shorten(event, name, kept)
+            line = json.dumps(event)
+    return line
+
+
+def _shorten(event: dict[str, Any], name: str, kept: list[Any]) -> None:
+    event[name] = kept
+    if name not in event["shortened"]:
+        event["shortened"].append(name)
 
 
 def outcome(refusal: Refusal | None) -> str:
@@ -158,12 +232,6 @@ def outcome(refusal: Refusal | None) -> str:
     if refusal is None:
         return "allow"
     return "error" if refusal.entry.status >= 500 else "deny"
-
-
-def security_event(what: str, **fields: str | None) -> None:
-    """Write an event that an operator must look at, beside the request's own."""
-    event = {"schema": SCHEMA_VERSION, "kind": "security", "event": what, **fields}
-    log.error("%s", json.dumps(event))
 
 
 def client_address(forwarded_for: str) -> str:
@@ -175,16 +243,21 @@ def client_address(forwarded_for: str) -> str:
     return host if colon and port.isdigit() and ":" not in host else last
 
 
-def _pairs(claims: Claims, names: Iterable[str], read: Any) -> list[tuple[str, str]]:
+def _pairs(claims: Claims, names: Iterable[str], read: Read) -> list[tuple[str, str]]:
     found = ((name, read(claims, name)) for name in names)
-    texts = (
-        (name, value if isinstance(value, str) else json.dumps(value)) for name, value in found if value is not None
-    )
-    return [(name, _cut(text)) for name, text in texts]
+    return [
+        (_cut(name), _cut(value if isinstance(value, str) else json.dumps(value)))
+        for name, value in found
+        if value is not None
+    ]
 
 
 def _cut(text: str) -> str:
     return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
+
+
+def _now(clock: Clock) -> str:
+    return datetime.fromtimestamp(clock.now(), UTC).isoformat(timespec="milliseconds")
 
 
 def _timestamp(seconds: float | None) -> str | None:
@@ -199,7 +272,7 @@ _TEXT: Final = {"type": "string", "maxLength": MAX_TEXT}
 _MAYBE: Final = {"type": ["string", "null"], "maxLength": MAX_TEXT}
 _PAIR: Final = {
     "type": "object",
-    "properties": {"name": {"type": "string"}, "value": _TEXT},
+    "properties": {"name": _TEXT, "value": _TEXT},
     "required": ["name", "value"],
     "additionalProperties": False,
 }
@@ -228,7 +301,7 @@ _PROPERTIES: Final[Mapping[str, Any]] = {
     "failed_rules": _list_of(
         {
             "type": "object",
-            "properties": {"name": {"type": "string"}, "claims": {"type": "array", "items": {"type": "string"}}},
+            "properties": {"name": {"type": "string"}, "claims": _list_of(_TEXT)},
             "required": ["name", "claims"],
             "additionalProperties": False,
         }
@@ -236,9 +309,15 @@ _PROPERTIES: Final[Mapping[str, Any]] = {
     "policy_sha256": {"type": ["string", "null"], "pattern": "^[0-9a-f]{64}$"},
     "token_id": _MAYBE,
     "token_expires_at": {"type": ["string", "null"]},
-    "durations_ms": {"type": "object", "additionalProperties": {"type": "number", "minimum": 0}},
+    "durations_ms": {
+        "type": "object",
+        "propertyNames": {"enum": ["policy", "verify", "decide", "claim", "mint", "total"]},
+        "additionalProperties": {"type": "number", "minimum": 0},
+        "required": ["total"],
+    },
     "client_address": _TEXT,
     "user_agent": _TEXT,
+    "shortened": {"type": "array", "items": {"enum": list(_SHORTENED)}, "uniqueItems": True},
 }
 
 AUDIT_SCHEMA: Final[Mapping[str, Any]] = {
@@ -247,5 +326,24 @@ AUDIT_SCHEMA: Final[Mapping[str, Any]] = {
     "type": "object",
     "properties": _PROPERTIES,
     "required": list(_PROPERTIES),
+    "additionalProperties": False,
+}
+
+_SECURITY_PROPERTIES: Final[Mapping[str, Any]] = {
+    "schema": _PROPERTIES["schema"],
+    "kind": {"const": "security"},
+    "time": _PROPERTIES["time"],
+    "event": {"enum": ["registry_grant_wider"]},
+    "request_id": _PROPERTIES["request_id"],
+    "invocation_id": _TEXT,
+    "details": _list_of(_PAIR),
+}
+
+SECURITY_SCHEMA: Final[Mapping[str, Any]] = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "title": "Security event of ACR Token Vending",
+    "type": "object",
+    "properties": _SECURITY_PROPERTIES,
+    "required": list(_SECURITY_PROPERTIES),
     "additionalProperties": False,
 }

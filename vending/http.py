@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 import azure.functions as func
 
-from vending import __version__, request
+from vending import __version__, request, telemetry
 from vending.audit import Kind, Trail, client_address
 from vending.errors import Reason, Refusal
 from vending.openapi import document
@@ -36,7 +36,7 @@ _HEADERS: Final[Mapping[str, str]] = {
     "Pragma": "no-cache",
     "X-Content-Type-Options": "nosniff",
 }
-_QUIET_LOGGERS: Final = ("azure", "msal", "httpx", "httpcore", "urllib3", "asyncio")
+_QUIET_LOGGERS: Final = ("azure", "msal", "httpx", "httpcore", "opentelemetry", "urllib3", "asyncio")
 """Libraries that write URLs, headers or error bodies into their logs."""
 
 
@@ -47,7 +47,16 @@ class _Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-Handler = Callable[["App", func.HttpRequest, str, str], Awaitable[_Reply]]
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """Hold what names one request: the caller's id for it, and the platform's invocation and span."""
+
+    request_id: str
+    invocation_id: str
+    trace_parent: str
+
+
+Handler = Callable[["App", func.HttpRequest, _Call], Awaitable[_Reply]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,20 +82,29 @@ class App:
             self._vendor = build(self.settings)
         return self._vendor
 
-    async def answer(self, endpoint: _Endpoint, req: func.HttpRequest, invocation_id: str) -> func.HttpResponse:
+    async def answer(self, endpoint: _Endpoint, req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
         """Answer one request; nothing gets past this but a response."""
         given = req.headers.get("X-Request-Id", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else str(uuid.uuid4())
         method = (req.method or "").upper()
         try:
             _check_route(endpoint, method, urlsplit(req.url).path)
-            reply = await endpoint.handler(self, req, request_id, invocation_id)
+            call = _Call(request_id, context.invocation_id, _trace_parent(context))
+            reply = await endpoint.handler(self, req, call)
         except Refusal as refusal:
+            if self._vendor is not None:
+                self._vendor.count(endpoint.name, refusal)
             reply = _refused(refusal, request_id)
         except Exception as error:  # noqa: BLE001 - the platform would answer a bare 500 and log the text.
             note_bug(error)
             reply = _refused(Refusal(Reason.INTERNAL_ERROR), request_id)
         return _respond(reply, request_id, head=method == "HEAD", allow=endpoint.methods)
+
+
+def _trace_parent(context: func.Context) -> str:
+    """Read the platform's span; the worker spells the attribute in its own way, unlike the library's interface."""
+    trace = getattr(context, "trace_context", None)
+    return str(getattr(trace, "Traceparent", None) or getattr(trace, "trace_parent", None) or "")
 
 
 def _check_route(endpoint: _Endpoint, method: str, path: str) -> None:
@@ -125,35 +143,34 @@ def _refused(refusal: Refusal, request_id: str, *, token_in_header: bool = False
     return _Reply(entry.status, body, headers)
 
 
-async def _token(app: App, req: func.HttpRequest, request_id: str, invocation_id: str) -> _Reply:
-    parsed, trail = _parse(app, "token", req, request_id, invocation_id)
+async def _token(app: App, req: func.HttpRequest, call: _Call) -> _Reply:
+    parsed, trail = _parse(app, "token", req, call)
     try:
         vended = await app.vendor.token(parsed, trail)
     except Refusal as refusal:
-        return _refused(refusal, request_id, token_in_header=parsed.token_in_header)
-    return _Reply(200, _vended(vended, request_id, app.vendor.now()))
+        return _refused(refusal, call.request_id, token_in_header=parsed.token_in_header)
+    return _Reply(200, _vended(vended, call.request_id, app.vendor.now()))
 
 
-async def _explain(app: App, req: func.HttpRequest, request_id: str, invocation_id: str) -> _Reply:
-    parsed, trail = _parse(app, "explain", req, request_id, invocation_id)
+async def _explain(app: App, req: func.HttpRequest, call: _Call) -> _Reply:
+    parsed, trail = _parse(app, "explain", req, call)
     try:
         explanation = await app.vendor.explain(parsed, trail)
     except Refusal as refusal:
-        return _refused(refusal, request_id, token_in_header=parsed.token_in_header)
-    return _Reply(200, _explained(explanation, parsed, request_id))
+        return _refused(refusal, call.request_id, token_in_header=parsed.token_in_header)
+    return _Reply(200, _explained(explanation, parsed, call.request_id))
 
 
-def _parse(
-    app: App, kind: Kind, req: func.HttpRequest, request_id: str, invocation_id: str
-) -> tuple[request.TokenRequest, Trail]:
+def _parse(app: App, kind: Kind, req: func.HttpRequest, call: _Call) -> tuple[request.TokenRequest, Trail]:
     parsed = request.parse(
         query=urlsplit(req.url).query,
         content_type=req.headers.get("Content-Type"),
         body=req.get_body(),
         authorization=req.headers.get("Authorization"),
     )
-    trail = app.vendor.trail(kind, request_id)
-    trail.invocation_id = invocation_id
+    trail = app.vendor.trail(kind, call.request_id)
+    trail.invocation_id = call.invocation_id
+    trail.trace_parent = call.trace_parent
     trail.client_address = client_address(req.headers.get("X-Forwarded-For", ""))
     trail.user_agent = req.headers.get("User-Agent", "")
     trail.asked(parsed.scopes)
@@ -198,7 +215,7 @@ def _explained(explanation: Explanation, parsed: request.TokenRequest, request_i
     }
 
 
-async def _metadata(app: App, req: func.HttpRequest, request_id: str, invocation_id: str) -> _Reply:
+async def _metadata(app: App, req: func.HttpRequest, call: _Call) -> _Reply:
     """Answer with RFC 8414 metadata, and the audience that callers ask their CI for."""
     policy = await app.vendor.policy()
     return _Reply(
@@ -214,15 +231,15 @@ async def _metadata(app: App, req: func.HttpRequest, request_id: str, invocation
     )
 
 
-async def _openapi(app: App, req: func.HttpRequest, request_id: str, invocation_id: str) -> _Reply:
+async def _openapi(app: App, req: func.HttpRequest, call: _Call) -> _Reply:
     return _Reply(200, document(app.settings.public_url, __version__))
 
 
-async def _healthz(app: App, req: func.HttpRequest, request_id: str, invocation_id: str) -> _Reply:
+async def _healthz(app: App, req: func.HttpRequest, call: _Call) -> _Reply:
     return _Reply(200, {"status": "ok"})
 
 
-async def _readyz(app: App, req: func.HttpRequest, request_id: str, invocation_id: str) -> _Reply:
+async def _readyz(app: App, req: func.HttpRequest, call: _Call) -> _Reply:
     refusal: Refusal | None = None
     try:
         await app.vendor.policy()
@@ -242,7 +259,7 @@ async def _readyz(app: App, req: func.HttpRequest, request_id: str, invocation_i
     return _Reply(refusal.entry.status, {**body, "reason": refusal.reason.value, "error": refusal.entry.error})
 
 
-async def _fallback(app: App, req: func.HttpRequest, request_id: str, invocation_id: str) -> _Reply:
+async def _fallback(app: App, req: func.HttpRequest, call: _Call) -> _Reply:
     raise Refusal(Reason.NOT_FOUND)
 
 
@@ -266,6 +283,7 @@ def blueprint(environment: Mapping[str, str]) -> func.Blueprint:
     for name in _QUIET_LOGGERS:
         logging.getLogger(name).setLevel(logging.ERROR)
     settings = Settings.from_environment(environment)
+    telemetry.check(settings)
     announce(settings)
     app = App(settings)
     functions = func.Blueprint()  # type: ignore[no-untyped-call]
@@ -276,7 +294,7 @@ def blueprint(environment: Mapping[str, str]) -> func.Blueprint:
 
 def _register(functions: func.Blueprint, app: App, endpoint: _Endpoint) -> None:
     async def handle(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
-        return await app.answer(endpoint, req, context.invocation_id)
+        return await app.answer(endpoint, req, context)
 
     # Registered without `methods`: the host would answer a wrong one with an empty 404 of its own.
     routed = functions.route(route=endpoint.route, auth_level=func.AuthLevel.ANONYMOUS)(handle)

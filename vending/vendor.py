@@ -27,6 +27,7 @@ from vending.oplog import note
 from vending.policy import decide, hints, lookup, parse_key
 from vending.replay import new_owner
 from vending.settings import is_loopback
+from vending.telemetry import Ages, Outcome
 
 if TYPE_CHECKING:
     from vending.acr.access import VendedToken
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from vending.replay import ReplayStore
     from vending.request import TokenRequest
     from vending.settings import Settings
+    from vending.telemetry import Telemetry
 
 T = TypeVar("T")
 
@@ -101,6 +103,7 @@ class Vendor:
         replays: ReplayStore,
         entra: EntraTokens,
         minter: Minter,
+        telemetry: Telemetry,
     ) -> None:
         self.policies = policies
         self.verifier = verifier
@@ -110,6 +113,7 @@ class Vendor:
         self._replays = replays
         self._entra = entra
         self._minter = minter
+        self._telemetry = telemetry
         self._unfinished: set[asyncio.Task[None]] = set()
 
     async def token(self, request: TokenRequest, trail: audit.Trail) -> Vended:
@@ -142,7 +146,19 @@ class Vendor:
 
     def trail(self, kind: audit.Kind, request_id: str) -> audit.Trail:
         """Begin the audit event of one request."""
-        return audit.Trail(kind=kind, clock=self._clock, request_id=request_id)
+        return audit.Trail(kind=kind, clock=self._clock, request_id=request_id, telemetry=self._telemetry)
+
+    def count(self, kind: str, refusal: Refusal) -> None:
+        """Count a request that was refused before its audit event began; `kind` is the name of the endpoint."""
+        self._telemetry.finished(Outcome(kind, audit.outcome(refusal), refusal.reason.value), {})
+
+    def ages(self) -> Ages:
+        """Tell how old the policy and each issuer's keys are; calls nobody."""
+        policy = self.policies.in_force
+        if policy is None:
+            return Ages(policy=None, keys={})
+        issuers = [issuer.verification for issuer in policy.issuers.values()]
+        return Ages(policy=self.policies.age_seconds(), keys=self.verifier.key_ages(issuers))
 
     def now(self) -> float:
         """Tell the time, in seconds since the epoch."""
@@ -174,12 +190,12 @@ class Vendor:
 
     async def _judge(self, request: TokenRequest, trail: audit.Trail) -> _Case:
         """Verify the token and decide (steps 2 to 5)."""
+        trail.subject(request.subject_token)
         with trail.step("policy"):
             policy = await self.policies.get()
         trail.policy_sha256 = policy.sha256
         if request.scope_count > policy.limits.max_scopes:
             raise Refusal(Reason.TOO_MANY_SCOPES, f"Ask for at most {policy.limits.max_scopes} scopes in one request.")
-        trail.subject(request.subject_token)
         with trail.step("verify"):
             peeked = peek(request.subject_token)
             issuer = policy.issuer_for(peeked.issuer)
@@ -251,9 +267,8 @@ class Vendor:
         try:
             return await self._minter.mint(target, entra_token, case.decision.granted)
         except GrantWider as wider:
-            audit.security_event(
+            trail.security(
                 "registry_grant_wider",
-                request_id=trail.request_id,
                 registry=target.login_server,
                 scope=render(case.decision.granted),
                 excess=" ".join(wider.excess),
@@ -272,7 +287,11 @@ class Vendor:
         return target, lambda: self._entra.token(identity, registry.token_audience)
 
     async def _recorded(self, trail: audit.Trail, work: Callable[[], Awaitable[T]]) -> T:
-        """Run `work` under the deadline, and write exactly one audit event, whatever happens."""
+        """Run `work` in a span of its own and under the deadline; write exactly one audit event, whatever happens."""
+        with self._telemetry.request(trail.kind, trail.trace_parent):
+            return await self._in_time(trail, work)
+
+    async def _in_time(self, trail: audit.Trail, work: Callable[[], Awaitable[T]]) -> T:
         refusal: Refusal | None = Refusal(Reason.INTERNAL_ERROR)
         deadline: asyncio.Timeout | None = None
         try:
@@ -291,7 +310,9 @@ class Vendor:
             note_bug(error)
             raise Refusal(Reason.INTERNAL_ERROR) from None
         finally:
-            trail.write(refusal)
+            event = trail.write(refusal)
+            ended = Outcome(trail.kind, event["outcome"], event["reason"] or "none")
+            self._telemetry.finished(ended, event["durations_ms"])
 
 
 def find_registry(policy: Policy, audience: str | None, resource: str | None, *, allow_loopback: bool) -> Registry:

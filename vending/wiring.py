@@ -17,6 +17,7 @@ from vending.oplog import note
 from vending.policy import Environment
 from vending.policy.source import STORAGE_AUDIENCE, BlobSource, FileSource, PolicySource, PolicyStore
 from vending.replay import MemoryStore, ReplayStore
+from vending.telemetry import start
 from vending.vendor import Vendor
 
 if TYPE_CHECKING:
@@ -65,7 +66,8 @@ def build(settings: Settings) -> Vendor:
         replays = TableStore(
             settings.replay_table, http, clock, storage_token, budget_seconds=settings.deadline_seconds
         )
-    return Vendor(
+    telemetry = start(settings)
+    vendor = Vendor(
         settings=settings,
         clock=clock,
         policies=policies,
@@ -74,7 +76,10 @@ def build(settings: Settings) -> Vendor:
         replays=replays,
         entra=entra,
         minter=Minter(http, clock, budget_seconds=settings.deadline_seconds),
+        telemetry=telemetry,
     )
+    telemetry.watch(vendor.ages)
+    return vendor
 
 
 def announce(settings: Settings) -> None:

@@ -94,6 +94,12 @@ class KeySets:
         """Name the issuers whose last refresh failed, or who publish no usable key. Fetches nothing."""
         return [issuer.name for issuer in issuers if issuer.enabled and self._is_in_trouble(issuer)]
 
+    def ages(self, issuers: Iterable[Issuer]) -> dict[str, float]:
+        """Tell the age of each issuer's fetched keys, in seconds, by its name; those without any are left out."""
+        now = self._clock.monotonic()
+        caches = ((issuer.name, self._caches.get(_source(issuer))) for issuer in issuers if issuer.static_keys is None)
+        return {name: now - cache.loaded_at for name, cache in caches if cache is not None and cache.keys is not None}
+
     def _is_in_trouble(self, issuer: Issuer) -> bool:
         if issuer.static_keys is not None:
             return not self._static_keys(issuer).keys

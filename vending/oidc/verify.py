@@ -52,6 +52,10 @@ class Verifier:
         """Name those of the issuers whose keys could not be refreshed, or of whose keys none is usable."""
         return self._keys.in_trouble(issuers)
 
+    def key_ages(self, issuers: Iterable[Issuer]) -> dict[str, float]:
+        """Tell the age of each issuer's fetched keys, in seconds, by its name; those without any are left out."""
+        return self._keys.ages(issuers)
+
 
 def replay_key(issuer_url: str, jti: str) -> str:
     """Return the name under which one token counts as used: hexadecimal SHA-256 of `iss`, NUL and `jti`.
