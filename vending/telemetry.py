@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _PACKAGE: Final = "azure.monitor.opentelemetry"
 _CONNECTION_STRING: Final = "APPLICATIONINSIGHTS_CONNECTION_STRING"
 _INSTRUMENTATION_KEY: Final = re.compile(
-    r"(^|;)\s*InstrumentationKey=[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\s*(;|$)", re.I
+    r"(^|;)\s*InstrumentationKey=[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\s*(;|$)", re.IGNORECASE
 )
 _WORKERS_OWN: Final = "PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY"
 _UNUSED_LOGGER: Final = "vending.telemetry.unused"
