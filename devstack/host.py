@@ -28,6 +28,7 @@ import azure.functions as func
 import uvicorn
 from azure.functions.http import HttpRequest, HttpResponseConverter
 
+from devstack import recording
 from devstack.routes import Template, decode_path
 from devstack.serving import LOOPBACK, bind
 
@@ -172,6 +173,8 @@ class FunctionHost:
         if scope["type"] != "http":
             raise RuntimeError(f"the host does not speak {scope['type']}")
         reply = await self._reply(scope, receive)
+        if (reply.status, scope["path"]) != (200, "/token"):  # Everything but what is meant to hold a secret.
+            recording.answer(reply.status, reply.headers, reply.body)
         await _write(scope["method"], reply, send)
 
     async def _reply(self, scope: Scope, receive: Receive) -> Reply:
@@ -359,7 +362,8 @@ def run(directory: Path, port: int) -> int:
 
     Prints `listening on http://127.0.0.1:N` when ready; logs go to standard error.
     """
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
+    level = os.environ.get("DEVSTACK_LOG_LEVEL", "INFO")
+    logging.basicConfig(level=level, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     try:
         sock = bind(port)

@@ -12,6 +12,7 @@ from typing import Any
 from aiohttp import web
 
 from devstack import claims as shapes
+from devstack import recording
 from devstack.faults import FaultBoard
 from devstack.keys import Claims, Header, SigningKey, encode
 from devstack.serving import LocalServer
@@ -135,7 +136,7 @@ class Issuer:
 
     def job(self, **claims: Any) -> Job:
         """Register a CI job whose runner may ask this issuer for tokens with these claims."""
-        job = Job(self, claims, secrets.token_urlsafe(24))
+        job = Job(self, claims, recording.secret(secrets.token_urlsafe(24)))
         self._jobs[job.secret] = job
         return job
 

@@ -12,6 +12,8 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from devstack import recording
+
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
 PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | ed448.Ed448PublicKey
 
@@ -94,7 +96,7 @@ def encode(claims: Claims | bytes, key: SigningKey, *, headers: Header | None = 
     header = without_omitted({"alg": key.algorithm, "typ": "JWT", "kid": key.kid, **(headers or {})})
     payload = claims if isinstance(claims, bytes) else _json(without_omitted(claims))
     signing_input = f"{b64url(_json(header))}.{b64url(payload)}"
-    return f"{signing_input}.{b64url(key.sign(signing_input.encode()))}"
+    return recording.secret(f"{signing_input}.{b64url(key.sign(signing_input.encode()))}")
 
 
 def peek(token: str, part: Literal["header", "claims"] = "claims") -> dict[str, Any]:

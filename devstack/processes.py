@@ -10,14 +10,26 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
+
+from devstack import recording
 
 _PROJECT = Path(__file__).resolve().parent.parent
 _READY = re.compile(r"listening on (http://\S+)")
 START_TIMEOUT = 60.0
 """Seconds to wait for a host, with room for a slow and busy machine."""
 _STOP_TIMEOUT = 15.0
-_INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE")
+_INHERITED = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "TMPDIR",
+    "VIRTUAL_ENV",
+    "PYTHONDONTWRITEBYTECODE",
+    "DEVSTACK_LOG_LEVEL",
+    recording.VARIABLE,
+)
 """Nothing else of the caller's environment reaches the host: settings must not leak into a test."""
 
 
@@ -34,7 +46,10 @@ class HostProcess:
         self._settings = dict(settings)
         self._command = [sys.executable, "-m", "devstack", "host", "--port", str(port), "--app", str(app)]
         self._process: subprocess.Popen[str] | None = None
-        self._log = tempfile.TemporaryFile("w+", prefix="devstack-host-")  # noqa: SIM115 - closed in stop()
+        recorded = recording.output("host-log")
+        self._log: IO[str] = (
+            recorded.open("w+") if recorded else tempfile.TemporaryFile("w+", prefix="devstack-host-")  # noqa: SIM115
+        )
         self._closed_log = ""
         self.url = ""
         """Where the host answers, once started."""
@@ -67,6 +82,9 @@ class HostProcess:
         environment = {name: os.environ[name] for name in _INHERITED if name in os.environ} | self._settings
         environment["PYTHONPATH"] = str(_PROJECT)
         environment["PYTHONUNBUFFERED"] = "1"
+        for name, value in self._settings.items():
+            if name == "IDENTITY_HEADER" or name.startswith("VENDING_SECRET_"):
+                recording.secret(value)
         self._process = subprocess.Popen(
             self._command,
             env=environment,
