@@ -289,7 +289,7 @@ def _servers_words(answer: Answer) -> tuple[str, str]:
         code, message = str(first["code"]), str(first["message"])
     except (ValueError, LookupError, TypeError):
         return "", ""
-    return (code if _ERROR_CODE.fullmatch(code) else ""), quote(_TOKEN_LIKE.sub("[...]", message[:1000]))
+    return (code if _ERROR_CODE.fullmatch(code) else ""), quote(_TOKEN_LIKE.sub("[...]", message))
 
 
 class _StaleRights(Exception):
