@@ -21,6 +21,8 @@ from devstack.issuer import IssuerServer
 from devstack.registry import Registry
 from devstack.stack import Stack, Upstreams
 
+pytest_plugins = ["tests.support.recorder"]
+
 
 class BlockedConnection(RuntimeError):
     """A test tried to leave this machine."""
