@@ -85,7 +85,7 @@ class _Builder:
         self.findings += compiler.findings
         audit = model.audit.claims if model.audit else []
         for number, claim in enumerate(audit):
-            self._check_claim(claim, ("audit", "claims", number))
+            self._names_claim(claim, ("audit", "claims", number))
         return Policy(
             sha256=sha256,
             audience=model.audience,
@@ -101,11 +101,13 @@ class _Builder:
     def _add(self, path: Path, code: Code, message: str, *, at_key: bool = False) -> None:
         self.findings.append(Finding(path, code, message, at_key))
 
-    def _check_claim(self, claim: str, path: Path) -> None:
+    def _names_claim(self, claim: str, path: Path) -> bool:
         try:
             parse_key(claim)
         except ValueError as error:
             self._add(path, Code.POINTER, f"{claim!r} names no claim: {error}")
+            return False
+        return True
 
     # --- Identities ---------------------------------------------------------------------------------------------------
 
@@ -219,9 +221,11 @@ class _Builder:
                 self._add(
                     (*path, "identity_claims"), Code.CONFLICT, "identity_claims needs preset: generic", at_key=True
                 )
-            for number, claim in enumerate(entry.identity_claims):
-                self._check_claim(claim, (*path, "identity_claims", number))
-            claims = tuple(entry.identity_claims)
+            claims = tuple(
+                claim
+                for number, claim in enumerate(entry.identity_claims)
+                if self._names_claim(claim, (*path, "identity_claims", number))
+            )
             preset = replace(preset, identity=claims, caller=claims)
         lifetime = seconds(entry.max_token_lifetime) if entry.max_token_lifetime else preset.lifetime
         if lifetime > MAX_TOKEN_LIFETIME:

@@ -247,6 +247,8 @@ def _read_yaml(text: str, name: str) -> Document:
         mark = error.problem_mark or error.context_mark
         place = Place(mark.line + 1, mark.column + 1) if mark else START
         problem = " ".join(str(error.problem or error.context or "this is not YAML").split())
+        if "'\\t'" in problem:
+            problem = "a tab stands where a line is indented; write spaces"
         notes = [*builder.notes.problems, Problem(name, place.line, place.column, Code.SYNTAX, problem)]
         raise PolicyError(notes) from None
     except YAMLError as error:
@@ -381,11 +383,10 @@ class _YamlBuilder:
             return _TRUTHS[text]
         is_key = self._awaits_key()
         if text in _NULLS:
-            return (
-                None
-                if is_key
-                else self._reject(path, place, Code.EMPTY, "there is no value here; write one, or remove the key")
-            )
+            if is_key:
+                return None
+            at = place if text else self.places.keys.get(path, place)
+            return self._reject(path, at, Code.EMPTY, "there is no value here; write one, or remove the key")
         if _INTEGER.fullmatch(text):
             if len(text) > _MAX_DIGITS:
                 return self._reject(path, place, Code.AMBIGUOUS_SCALAR, "the number is too large; put quotes around it")
