@@ -253,7 +253,9 @@ def _pairs(claims: Claims, names: Iterable[str], read: Read) -> list[tuple[str, 
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
+    """Cut a text that somebody else chose; lone surrogates, which other readers of JSON refuse, become U+FFFD."""
+    kept = text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
+    return kept.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _now(clock: Clock) -> str:
@@ -320,7 +322,7 @@ _PROPERTIES: Final[Mapping[str, Any]] = {
     "shortened": {"type": "array", "items": {"enum": list(_SHORTENED)}, "uniqueItems": True},
 }
 
-AUDIT_SCHEMA: Final[Mapping[str, Any]] = {
+AUDIT_SCHEMA: Final[dict[str, Any]] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
     "title": "Audit event of ACR Token Vending",
     "type": "object",
@@ -339,7 +341,7 @@ _SECURITY_PROPERTIES: Final[Mapping[str, Any]] = {
     "details": _list_of(_PAIR),
 }
 
-SECURITY_SCHEMA: Final[Mapping[str, Any]] = {
+SECURITY_SCHEMA: Final[dict[str, Any]] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
     "title": "Security event of ACR Token Vending",
     "type": "object",

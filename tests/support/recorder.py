@@ -99,6 +99,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Name the directory to record in before anything starts; each worker of a parallel run has its own."""
     directory = tempfile.TemporaryDirectory(prefix="vending-recording-", ignore_cleanup_errors=True)
     config.add_cleanup(directory.cleanup)
+    config.add_cleanup(recording.close)
     os.environ[recording.VARIABLE] = directory.name
     os.environ.setdefault("DEVSTACK_LOG_LEVEL", "DEBUG")
 
