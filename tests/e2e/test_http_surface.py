@@ -605,17 +605,8 @@ def test_service_is_as_its_openapi_document_says(with_token: bool, surface: Surf
     (tmp_path / "schemathesis.toml").write_text(CONFIGURATION)
     url = surface.stack.url
     command = [str(Path(sys.executable).with_name("st")), "run", f"{url}/openapi.json", "--url", url]
-    options = [
-        "--checks",
-        "all",
-        "--exclude-checks",
-        "positive_data_acceptance",
-        "--max-examples",
-        "60",
-        "--continue-on-failure",
-        "--seed",
-        "8693",
-    ]
+    checks = ["--checks", "all", "--exclude-checks", "positive_data_acceptance"]
+    options = ["--max-examples", "60", "--continue-on-failure", "--seed", "8693"]
     token = ["--header", f"Authorization: Bearer {surface.token()}"] if with_token else []
     run = subprocess.run(
         [*command, *checks, *options, *token], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
