@@ -482,8 +482,8 @@ class PolicyModel(Strict):
     ] = {}
     rules: Annotated[list[RuleModel], Field(description="Who gets what. Their order means nothing.")] = []
     deny: Annotated[list[DenyModel], Field(description="What nobody gets; deny wins over every rule.")] = []
-    limits: Annotated[LimitsModel, Field(description="How much one caller may ask for.")] = LimitsModel()
-    audit: Annotated[AuditModel | None, Field(description="What the audit log holds.")] = None
+    limits: Annotated[LimitsModel, Field(description="Limits of each caller.")] = LimitsModel()
+    audit: Annotated[AuditModel | None, Field(description="Additions to the audit log.")] = None
     sources: Annotated[SourcesModel | None, Field(description="Written by compile; leave it out.")] = None
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic.json_schema import GenerateJsonSchema
 
-from vending.policy.models import PolicyModel
+from vending.policy.models import DATE, PolicyModel
 
 if TYPE_CHECKING:
     from pydantic.json_schema import JsonSchemaValue
@@ -47,7 +47,7 @@ class _Generator(GenerateJsonSchema):
 
     def date_schema(self, schema: core_schema.DateSchema) -> JsonSchemaValue:
         # A date in YAML is text to every reader of the schema.
-        return {"type": "string", "format": "date"}
+        return {"pattern": DATE, "type": "string"}
 
 
 def policy_schema() -> dict[str, Any]:

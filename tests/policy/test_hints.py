@@ -1,0 +1,147 @@
+"""What a caller is told about a denial: about the caller's own token, never about others' rules."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.policy.language import GITHUB, NOW, ask, deny, grant, make_policy, rule
+from vending.oidc.types import VerifiedClaims
+from vending.policy import RuleHint, hints
+
+WEB = {"repository_id": "1", "ref": "refs/heads/release"}
+
+
+def told(claims: dict[str, Any], *rules: Any, scope: str | None = "repository:web/api:pull", **sections: Any) -> str:
+    decision = ask(make_policy(rules=list(rules), **sections), scope, claims)
+    assert not decision.allowed
+    return decision.description
+
+
+def about(claims: dict[str, Any], *rules: Any, now: float = NOW) -> tuple[RuleHint, ...]:
+    return hints(make_policy(rules=list(rules)), VerifiedClaims("github", claims), now)
+
+
+def test_nearest_rule_about_the_caller_is_named_with_the_callers_own_value() -> None:
+    text = told(GITHUB, rule("web-release", when=WEB))
+    assert "the rule web-release does not match because of ref (refs/heads/main)" in text
+
+
+def test_expected_values_are_never_told() -> None:
+    text = told(GITHUB, rule("web", when={**WEB, "environment": "secret-env"}, unless={"actor": "mona"}))
+    assert "release" not in text
+    assert "secret-env" not in text
+
+
+def test_missing_claim_is_said_to_be_missing() -> None:
+    claims = {key: value for key, value in GITHUB.items() if key != "environment"}
+    assert "environment (not in the token)" in told(claims, rule("r", when={"repository_id": "1", "environment": "p"}))
+
+
+def test_claim_of_unless_is_told_too() -> None:
+    assert "actor (mona)" in told(GITHUB, rule("r", unless={"actor": "mona"}))
+
+
+@pytest.mark.parametrize(
+    "when",
+    [
+        {"repository_id": "2", "ref": "x"},
+        {"repository_owner_id": "9919", "repository_id": "2"},
+        {"repository_owner_id": "9919", "repository": "contoso/*-api"},
+    ],
+    ids=["another repository", "the owner's other repository", "a pattern that does not match"],
+)
+def test_rules_about_others_are_never_told(when: dict[str, Any]) -> None:
+    assert "secret" not in told(GITHUB, rule("secret", when=when))
+    assert about(GITHUB, rule("secret", when=when)) == ()
+
+
+def test_rule_on_the_owner_alone_is_about_each_of_its_repositories() -> None:
+    [hint] = about(GITHUB, rule("r", when={"repository_owner_id": "9919", "ref": "x"}))
+    assert hint == RuleHint("r", matched=False, failed_claims=("ref",))
+
+
+def test_rule_with_patterns_on_identity_only_is_about_nobody() -> None:
+    policy = make_policy(rules=[rule("r", issuer="gitlab", when={"project_path": "contoso/*", "ref": "x"})])
+    assert hints(policy, VerifiedClaims("gitlab", {"project_path": "contoso/web"}), NOW) == ()
+
+
+@pytest.mark.parametrize("changes", [{"enabled": False}, {"mode": "audit"}, {"expires": "2027-01-14"}])
+def test_rules_without_effect_give_no_hint(changes: dict[str, Any]) -> None:
+    assert about(GITHUB, rule("r", when=WEB, **changes)) == ()
+
+
+def test_rules_of_other_issuers_give_no_hint() -> None:
+    assert about(GITHUB, rule("r", issuer="gitlab", when={"project_id": "1"})) == ()
+
+
+def test_hint_with_fewest_failed_claims_wins_then_the_first_by_name() -> None:
+    far = rule("a", when={"repository_id": "1", "ref": "x", "environment": "y"})
+    near = [rule(name, when={"repository_id": "1", "ref": name}) for name in ("c", "b")]
+    assert "the rule b does not match" in told(GITHUB, far, *near)
+
+
+def test_hints_are_sorted_and_say_what_matched() -> None:
+    assert about(GITHUB, rule("b"), rule("a", when=WEB)) == (
+        RuleHint("a", matched=False, failed_claims=("ref",)),
+        RuleHint("b", matched=True, failed_claims=()),
+    )
+
+
+def test_long_and_strange_values_are_cut_and_made_printable() -> None:
+    claims = {**GITHUB, "ref": 'refs/heads/"\\\n\u00e9' + "x" * 1000}
+    text = told(claims, rule("r", when=WEB))
+    assert "ref (refs/heads/????xxx" in text
+    assert len(text) < 400
+
+
+def test_many_failed_claims_are_counted_not_listed() -> None:
+    when = {"repository_id": "1", **{f"c{number}": "x" for number in range(40)}}
+    text = told(GITHUB, rule("r", when=when))
+    assert text.endswith("and 36 more.")
+    assert len(text) < 1000
+
+
+def test_values_that_are_no_text_are_shown_as_json() -> None:
+    assert "ref ([1, true])" in told({**GITHUB, "ref": [1, True]}, rule("r", when=WEB))
+
+
+def test_missing_scopes_are_named_and_counted() -> None:
+    scope = " ".join(f"repository:x{number}:pull" for number in range(9))
+    assert "repository:x0:pull" in told(GITHUB, rule(), scope=scope)
+    assert "and 5 more" in told(GITHUB, rule(), scope=scope)
+
+
+def test_denied_scope_is_told_without_the_deny_entry() -> None:
+    text = told(GITHUB, rule(), scope="repository:web/api:push", deny=[deny("secret-deny", "web/*")])
+    assert "A deny entry of the policy covers repository:web/api:push" in text
+    assert "secret-deny" not in text
+    assert "web/*" not in text
+
+
+def test_other_repositories_are_never_told() -> None:
+    assert "hidden" not in told(GITHUB, rule("r", grant("hidden/repo")))
+
+
+def test_refused_trigger_is_told() -> None:
+    text = told({**GITHUB, "event_name": "workflow_run"}, rule())
+    assert text == "Tokens of this trigger are refused unless a rule names it: event_name (workflow_run)."
+    [hint] = about({**GITHUB, "event_name": "workflow_run"}, rule())
+    assert hint == RuleHint("r", matched=False, failed_claims=("event_name",))
+
+
+def test_trigger_that_is_not_the_cause_is_not_blamed() -> None:
+    assert "trigger" not in told({**GITHUB, "event_name": "workflow_run"}, rule(when=WEB))
+
+
+def test_allowed_requests_carry_no_hints() -> None:
+    decision = ask(make_policy(rules=[rule(), rule("other", when=WEB)]), "repository:web/api:pull", GITHUB)
+    assert (decision.hints, decision.description) == ((), "")
+
+
+def test_generic_identity_is_what_the_file_says() -> None:
+    issuers = {"generic": {"preset": "generic", "issuer": "https://idp.example", "identity_claims": ["/job/org"]}}
+    policy = make_policy(issuers=issuers, rules=[rule("r", issuer="generic", when={"/job/org": "x", "sub": "me"})])
+    caller = VerifiedClaims("generic", {"sub": "you", "job": {"org": "x"}})
+    assert hints(policy, caller, NOW) == (RuleHint("r", matched=False, failed_claims=("sub",)),)
