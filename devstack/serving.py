@@ -59,6 +59,8 @@ async def _cancel_others() -> None:
         task.cancel()
     await asyncio.gather(*others, return_exceptions=True)
     await asyncio.get_running_loop().shutdown_asyncgens()
+    for _ in range(3):  # A connection that was just closed lets go of its socket in one of the next rounds.
+        await asyncio.sleep(0)
 
 
 class LocalServer(ABC):

@@ -115,7 +115,7 @@ class _Call:
 
     def authority_options(self, identity: ResolvedIdentity) -> dict[str, Any]:
         # The authority comes from the policy's cloud; asking the public cloud whether it knows it would leak its name.
-        return {**self.options, "authority": identity.authority_host, "disable_instance_discovery": True}
+        return {**self.options, "authority": f"https://{identity.authority_host}", "disable_instance_discovery": True}
 
     def _hear(self, response: PipelineResponse[Any, Any]) -> None:
         self.status = response.http_response.status_code
