@@ -47,6 +47,8 @@ ExpectableReason: TypeAlias = Literal[
 
 MAX_TESTS_BYTES: Final = 32 << 20
 
+_WRITE_TIME: Final = "write a date, or a time in RFC 3339 as in '2026-11-22T12:00:00Z'"
+
 
 class CaseModel(Strict):
     """Who asks for what, and what the answer shall be."""
@@ -165,6 +167,8 @@ def _finding(detail: ErrorDetails, data: Any) -> Finding:
         return Finding(path, Code.VALUE, "write a mapping of keys to values here")
     if kind == "too_short":
         return Finding(path, Code.EMPTY, "nothing stands here; write at least one test", at_key=True)
+    if path[-1:] == ("at",):
+        return Finding(path, Code.VALUE, _WRITE_TIME)
     return Finding(path, Code.VALUE, detail["msg"][:1].lower() + detail["msg"][1:])
 
 
@@ -215,7 +219,7 @@ def _check(case: CaseModel, number: int, policy: Policy) -> Iterator[Finding]:
     try:
         _moment(case, 0)
     except ValueError as error:
-        yield Finding((*path, "at"), Code.DATE, f"write a date or a time in RFC 3339, 2026-11-22T12:00:00Z: {error}")
+        yield Finding((*path, "at"), Code.DATE, f"{_WRITE_TIME}: {error}")
 
 
 def _check_scope(text: str | None, expected: str | None, path: FindingPath) -> Iterator[Finding]:
