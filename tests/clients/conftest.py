@@ -6,8 +6,10 @@ from collections.abc import Iterator
 import pytest
 
 from devstack.certs import TestAuthority
+from devstack.stack import Upstreams
 
 from . import every
+from .live import Live, live_stack
 from .servers import Answer, Handle, Seen, Server, platform, serve
 
 
@@ -52,3 +54,12 @@ def client(request: pytest.FixtureRequest) -> every.Client:
     if request.param != "kubernetes":
         return every.EVERY[request.param]
     return every.kubernetes(request.getfixturevalue("kubernetes_api"), request.getfixturevalue("ca").ca_file)
+
+
+@pytest.fixture(scope="session")
+def live(upstreams: Upstreams) -> Iterator[Live]:
+    """Start the whole stack behind TLS, with the real registry server."""
+    if upstreams.registry_note:
+        pytest.fail(f"real clients need the real registry server: {upstreams.registry_note}")
+    with live_stack(upstreams) as started:
+        yield started
