@@ -23,7 +23,7 @@ import pytest
 from devstack import recording
 from vending.audit import AUDIT_SCHEMA, SECURITY_SCHEMA
 
-_OURS: Final = ("vending", "azure", "msal", "httpx", "httpcore", "opentelemetry")
+_OURS: Final = ("vending", "azure", "msal")
 """The loggers that matter of tests which run parts of the app in their own process."""
 _RUN: Final = re.compile(r"[A-Za-z0-9_-]{24,}")
 """What a piece of a token looks like in a text; the dots between its parts and the quotes around it end a run."""
