@@ -27,12 +27,12 @@ _LAST_CHARACTERS: Final[Mapping[int, str]] = {
 
 # GitHub's token has some 35 claims and GitLab's list of groups ends at 200, so real tokens stay far below both limits.
 # They are counted before parsing: a token of 1,000 claims or 10,000 brackets costs less than a good one.
-_MAX_QUOTES: Final = 1000
+_MAX_QUOTES: Final = 800
 """Each name and each string of a JSON text takes two of these."""
 _MAX_BRACKETS: Final = 256
 """Each object and each list takes one of these; a bound on depth as well."""
-_PIECE: Final = 4096
-"""In characters, a multiple of four: most tokens are one piece."""
+_PIECE: Final = 2048
+"""In characters, a multiple of four: most tokens are one or two pieces."""
 _MAX_DIGITS: Final = 32
 """Longer numbers are no date, identifier or count; Python's own limit (4,300) would still cost time."""
 
@@ -65,11 +65,12 @@ def _decode_and_count(text: str) -> bytes:
     data = bytearray()
     quotes = brackets = 0
     for start in range(0, len(text), _PIECE):
-        data += decode_base64url(text[start : start + _PIECE])
-        if data.lstrip(b" \t\r\n")[:1] != b"{":
+        piece = decode_base64url(text[start : start + _PIECE])
+        if not start and not piece.lstrip(b" \t\r\n").startswith(b"{"):
             raise EncodingError("is not a JSON object")
-        quotes += data.count(b'"', start // 4 * 3)
-        brackets += data.count(b"{", start // 4 * 3) + data.count(b"[", start // 4 * 3)
+        data += piece
+        quotes += piece.count(b'"')
+        brackets += piece.count(b"{") + piece.count(b"[")
         if quotes > _MAX_QUOTES:
             raise EncodingError("has too many strings")
         if brackets > _MAX_BRACKETS:
