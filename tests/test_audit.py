@@ -102,8 +102,8 @@ def test_an_event_holds_everything_in_a_stable_order() -> None:
         "caller": [{"name": "repository_id", "value": "123456"}],
         "claims": [
             {"name": "actor", "value": "octocat"},
-            {"name": "run", "value": "7"},
             {"name": "flags", "value": "[true, null]"},
+            {"name": "run", "value": "7"},
         ],
         "subject_token_sha256": hashlib.sha256(b"a.b.c").hexdigest(),
         "subject_token_id": "j-1",

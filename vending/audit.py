@@ -127,7 +127,7 @@ class Trail:
         `read` resolves a claim's name or JSON Pointer. Claims that name a person are recorded only if they are listed.
         """
         self.caller = _pairs(claims, [name for name in identity_claims if name not in PERSONAL_CLAIMS], read)
-        self.claims = _pairs(claims, listed, read)
+        self.claims = _pairs(claims, sorted(listed), read)
         token_id = claims.get("jti")
         self.subject_token_id = _cut(token_id) if isinstance(token_id, str) else None
 
