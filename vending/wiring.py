@@ -21,6 +21,8 @@ from vending.telemetry import start
 from vending.vendor import Vendor
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from vending.policy import Policy
     from vending.settings import Settings
 
@@ -31,41 +33,20 @@ def build(settings: Settings) -> Vendor:
     entra = EntraTokens(clock, settings.environment, budget_seconds=settings.deadline_seconds)
     entra.prepare()
     verifier = Verifier(http, clock, allow_loopback=settings.allow_loopback)
-    own_identity = ResolvedIdentity(
-        kind="managed_identity",
-        cloud="public",
-        authority_host=CLOUDS["public"].authority_host,
-        federation_audience=CLOUDS["public"].federation_audience,
-        client_id=settings.client_id,
-    )
 
     async def storage_token() -> str:
-        return await entra.token(own_identity, STORAGE_AUDIENCE)
-
-    environment = Environment(custom_hosts=settings.custom_hosts, allow_loopback=settings.allow_loopback)
-    source: PolicySource
-    if isinstance(settings.policy, Path):
-        source = FileSource(settings.policy, environment)
-    else:
-        source = BlobSource(settings.policy, environment, http, storage_token)
+        return await entra.token(own_identity(settings), STORAGE_AUDIENCE)
 
     def on_change(policy: Policy) -> None:
         verifier.keep(issuer.verification for issuer in policy.issuers.values())
 
     policies = PolicyStore(
-        source,
+        policy_source(settings, http, storage_token),
         clock,
         refresh_seconds=settings.policy_refresh_seconds,
         max_stale_seconds=settings.policy_max_stale_seconds,
         on_change=on_change,
     )
-    replays: ReplayStore = MemoryStore(clock)
-    if settings.replay_table is not None:
-        from vending.tables import TableStore
-
-        replays = TableStore(
-            settings.replay_table, http, clock, storage_token, budget_seconds=settings.deadline_seconds
-        )
     telemetry = start(settings)
     vendor = Vendor(
         settings=settings,
@@ -73,13 +54,43 @@ def build(settings: Settings) -> Vendor:
         policies=policies,
         verifier=verifier,
         limiter=RateLimiter(clock),
-        replays=replays,
+        replays=replay_store(settings, http, clock, storage_token),
         entra=entra,
         minter=Minter(http, clock, budget_seconds=settings.deadline_seconds),
         telemetry=telemetry,
     )
     telemetry.watch(vendor.ages)
     return vendor
+
+
+def own_identity(settings: Settings) -> ResolvedIdentity:
+    """Name the app's own managed identity, which reads the policy's blob and the replay table."""
+    return ResolvedIdentity(
+        kind="managed_identity",
+        cloud="public",
+        authority_host=CLOUDS["public"].authority_host,
+        federation_audience=CLOUDS["public"].federation_audience,
+        client_id=settings.client_id,
+    )
+
+
+def policy_source(settings: Settings, http: Http, storage_token: Callable[[], Awaitable[str]]) -> PolicySource:
+    """Choose where the policy comes from: a file, or a blob that is read with `storage_token`."""
+    environment = Environment(custom_hosts=settings.custom_hosts, allow_loopback=settings.allow_loopback)
+    if isinstance(settings.policy, Path):
+        return FileSource(settings.policy, environment)
+    return BlobSource(settings.policy, environment, http, storage_token)
+
+
+def replay_store(
+    settings: Settings, http: Http, clock: Clock, storage_token: Callable[[], Awaitable[str]]
+) -> ReplayStore:
+    """Choose where tokens that were used are kept: this instance's memory, or a table."""
+    if settings.replay_table is None:
+        return MemoryStore(clock)
+    from vending.tables import TableStore
+
+    return TableStore(settings.replay_table, http, clock, storage_token, budget_seconds=settings.deadline_seconds)
 
 
 def announce(settings: Settings) -> None:
