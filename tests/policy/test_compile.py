@@ -115,7 +115,7 @@ def test_errors_in_a_compiled_policy_name_the_original_place(home: Path) -> None
 def test_errors_in_a_directory_name_file_line_and_column(home: Path) -> None:
     (home / "web.yml").write_text(WEB.replace("registry: prod", "registry: nowhere"))
     (home / "ops.json").write_text(OPS.replace('"push"', '"pusch"'))
-    assert problems_of(home) == [("ops.json", 9, 9, Code.VALUE)]
+    assert problems_of(home) == [("ops.json", 9, 9, Code.VALUE), ("web.yml", 7, 20, Code.REFERENCE)]
     (home / "ops.json").write_text(OPS)
     assert problems_of(home) == [("web.yml", 7, 20, Code.REFERENCE)]
 

@@ -282,6 +282,24 @@ def test_several_mistakes_are_reported_at_once_in_the_order_of_the_file() -> Non
     ]
 
 
+def test_mistakes_of_form_do_not_hide_mistakes_of_meaning() -> None:
+    found = problems_of(
+        HEAD.replace("version: 1", "version: 2") + "limits: {max_scopes: 0}\n"
+        "rules:\n  - {name: r r, issuer: generic, when: {sub: me}, grant: [{registry: prod, catalog: true}]}\n"
+        "  - {name: s, issuer: nobody, when: {sub: me}, grant: [{registry: prod, catalog: true}]}\n"
+        "  - {name: t, issuer: github, when: {ref: x}, grant: [{registry: prod, catalog: yes}]}\n"
+        "  - {name: u, issuer: github, when: {ref: x}, grant: [{registry: prod, catalog: true}]}\n"
+    )
+    assert [(problem.line, problem.code) for problem in found] == [
+        (1, Code.VALUE), (8, Code.VALUE), (10, Code.VALUE), (11, Code.REFERENCE), (12, Code.VALUE), (13, Code.UNPINNED),
+    ]  # fmt: skip
+
+
+def test_what_refers_to_a_mistaken_entry_is_not_blamed_for_that() -> None:
+    found = problems_of(HEAD.replace("preset: github", "preset: git") + RULE.replace("generic", "github"))
+    assert [(problem.line, problem.code) for problem in found] == [(6, Code.VALUE)]
+
+
 # --- JSON -------------------------------------------------------------------------------------------------------------
 
 

@@ -7,6 +7,9 @@ unexpired, enabled rule whose conditions hold, and no deny entry whose condition
 from __future__ import annotations
 
 from dataclasses import dataclass
+from heapq import merge
+from itertools import islice
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from vending.acr.scope import CATALOG, CATALOG_ACTION, Scope, repository
@@ -23,8 +26,16 @@ if TYPE_CHECKING:
 ENUMERABLE_ACTIONS: Final = frozenset({"pull", "push", "metadata_read"})
 """What a request without `scope` may get: nothing that destroys, and not the catalog."""
 
+MAX_HINTS: Final = 100
+"""Hints are for reading; a caller with more rules than this has its owner's trace."""
+
+MAX_LOOKED_AT: Final = 1000
+"""Where an organisation writes one rule for each of its repositories, by the owner's id alone, all may be about the
+caller; a denial must not cost more than a decision."""
+
 _HOLDS: Final = State.HOLDS
 _FAILS: Final = State.FAILS
+_name: Final = attrgetter("name")
 _NOTHING: Final[frozenset[int]] = frozenset()
 
 
@@ -309,16 +320,18 @@ def hints(policy: Policy, claims: VerifiedClaims, now: float) -> tuple[RuleHint,
 
     A rule is about the caller when it has a condition without wildcards on an identity claim of the issuer and all its
     conditions on identity claims hold: nobody else learns that it exists. Rules that are disabled, expired or in audit
-    mode have no effect, and give no hint.
+    mode have no effect, and give no hint. At most `MAX_HINTS` are returned, the first by name.
     """
     rules = policy.rules[claims.issuer]
     triggers = active_triggers(rules, claims.claims)
-    about = [
+    candidates = islice(merge(*rules.by_identity.groups(claims.claims), key=_name), MAX_LOOKED_AT)
+    about = (
         rule
-        for rule in rules.by_identity.candidates(claims.claims)
+        for rule in candidates
         if now < rule.expires_at and all(condition.test(claims.claims) is _HOLDS for condition in rule.identity)
-    ]
-    return tuple(sorted((_hint(rule, rules, claims.claims, triggers) for rule in about), key=lambda hint: hint.name))
+    )
+    told = (_hint(rule, rules, claims.claims, triggers) for rule in islice(about, MAX_HINTS))
+    return tuple(sorted(told, key=_name))
 
 
 def _hint(rule: Rule, rules: IssuerRules, claims: Claims, triggers: frozenset[int]) -> RuleHint:

@@ -107,3 +107,7 @@ class Index(Generic[T]):
         for shelf in self._shelves:
             found.extend(shelf.find(claims))
         return found
+
+    def groups(self, claims: Claims) -> list[Sequence[T]]:
+        """Return the candidates as they are filed, each group in the order in which the entries came; copies none."""
+        return [self._always, *(shelf.find(claims) for shelf in self._shelves)]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from vending.policy import documents
 from vending.policy.building import build
 from vending.policy.problems import Code, PolicyError, Problem
-from vending.policy.structure import validate
+from vending.policy.structure import prune, validate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -114,11 +114,28 @@ def _collector_paused(size: int) -> Iterator[None]:
 def _load(document: Document, environment: Environment, files: _SideFiles, sha256: str) -> Loaded:
     model, findings = validate(document.data)
     if model is None or document.problems:
+        findings += _judge_the_rest(document, findings, environment, files)
         raise PolicyError([*document.problems, *document.place(_beyond(document, findings))])
     policy, findings = build(model, document, environment, files.read, sha256)
     if findings:
         raise PolicyError(document.place(findings))
     return Loaded(replace(policy, files=tuple(sorted(files.seen))), model, document)
+
+
+def _judge_the_rest(
+    document: Document, findings: list[Finding], environment: Environment, files: _SideFiles
+) -> list[Finding]:
+    """Find what is wrong with the entries that do fit the models, so that everything is reported at once."""
+    pruned = prune(document.data, [*(finding.path for finding in findings), *document.broken])
+    if pruned is None:
+        return []
+    _, more = build(pruned.model, document, environment, files.read, sha256="")
+    # What refers to an entry that was left out is not wrong for that.
+    return [
+        pruned.restore(finding)
+        for finding in more
+        if pruned.complete or finding.code not in {Code.REFERENCE, Code.REPOSITORY}
+    ]
 
 
 def _beyond(document: Document, findings: list[Finding]) -> list[Finding]:

@@ -315,7 +315,10 @@ def _file(rules: tuple[Rule, ...], denies: tuple[Deny, ...], refused: tuple[Cond
         denies=denies,
         refused=refused,
         by_condition=Index(enabled, lambda rule: rule.when),
-        by_identity=Index([rule for rule in enabled if rule.enforced and rule.about], lambda rule: rule.identity),
+        by_identity=Index(
+            sorted((rule for rule in enabled if rule.enforced and rule.about), key=lambda rule: rule.name),
+            lambda rule: rule.identity,
+        ),
         denies_by_condition=Index(
             [deny for deny in denies if deny.enabled], lambda deny: deny.when, other_types_hold=True
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,6 +28,11 @@ _EXPECTED: Final[Mapping[str, str]] = {
     "model_attributes_type": "write a mapping of keys to values here",
     "string_too_long": "the text is too long",
 }
+_LISTS: Final = ("rules", "deny")
+_REFERRED_TO: Final = ("registries", "identities", "issuers", "maps")
+_ANY_AUDIENCE: Final = "https://audience.invalid"
+"""Stands for an audience that is missing or wrong, while the rest of the file is judged."""
+
 _YAML_1_1_TRUTHS: Final = frozenset({"yes", "no", "on", "off", "y", "n"})
 
 
@@ -39,6 +45,48 @@ def validate(data: Any) -> tuple[PolicyModel | None, list[Finding]]:
     except ValidationError as error:
         details = error.errors(include_url=False)[:MAX_PROBLEMS]
         return None, [_finding(detail, data) for detail in details]
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """Hold what is left of a policy without the entries that do not fit the models, so that the rest can be judged.
+
+    `numbers` maps the positions of rules and deny entries back to those in the file; `complete` says that nothing is
+    missing that others refer to.
+    """
+
+    model: PolicyModel
+    numbers: Mapping[str, list[int]]
+    complete: bool
+
+    def restore(self, finding: Finding) -> Finding:
+        """Return a finding about what is left as one about the file."""
+        if len(finding.path) > 1 and finding.path[0] in self.numbers:
+            section, number, *rest = finding.path
+            return replace(finding, path=(section, self.numbers[str(section)][int(number)], *rest))
+        return finding
+
+
+def prune(data: Any, bad: Iterable[Path]) -> Pruned | None:
+    """Leave out every entry with a bad path; None where what is left is no policy either."""
+    if not isinstance(data, dict):
+        return None
+    entries = {path[:2] for path in bad}
+    left: dict[str, Any] = {"version": 1, "audience": _ANY_AUDIENCE}
+    numbers: dict[str, list[int]] = {}
+    for section, value in data.items():
+        if (section,) in entries:
+            continue
+        if section in _LISTS and isinstance(value, list):
+            numbers[section] = [number for number in range(len(value)) if (section, number) not in entries]
+            left[section] = [value[number] for number in numbers[section]]
+        elif isinstance(value, dict):
+            left[section] = {key: entry for key, entry in value.items() if (section, key) not in entries}
+        else:
+            left[section] = value
+    model, _ = validate(left)
+    complete = not any(path[:1] in {(section,) for section in _REFERRED_TO} for path in entries)
+    return None if model is None else Pruned(model, numbers, complete)
 
 
 def _finding(detail: ErrorDetails, data: Any) -> Finding:
