@@ -656,7 +656,8 @@ settings() {
 
 command=${1-}
 case $command in
-  token | login | docker-config | github-action | azure-pipelines) ;;
+  token | login | docker-config) ;;
+  github-action | azure-pipelines) exec 2>&1 ;; # one stream: the order of masks and messages must hold
   *)
     sed -n '2,/^$/s/^# \{0,1\}//p' "$0"
     exit 2

@@ -2,15 +2,19 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from devstack import tools
 from devstack.certs import TestAuthority
 from devstack.stack import Upstreams
 
 from . import every
+from .engine import CannotStart, Engine, engine
 from .live import Live, live_stack
 from .servers import Answer, Handle, Seen, Server, platform, serve
+from .tools import debian
 
 
 @pytest.fixture(scope="session")
@@ -63,3 +67,20 @@ def live(upstreams: Upstreams) -> Iterator[Live]:
         pytest.fail(f"real clients need the real registry server: {upstreams.registry_note}")
     with live_stack(upstreams) as started:
         yield started
+
+
+@pytest.fixture(scope="session")
+def container_programs() -> Path:
+    """Return the unpacked Debian packages of Docker, containerd and buildah."""
+    tools.ensure(tools.SKOPEO)  # it brings the libraries that they link to
+    return debian("engine", "docker.io", "containerd", "runc", "buildah")
+
+
+@pytest.fixture(scope="session")
+def dockerd(container_programs: Path) -> Iterator[Engine]:
+    """Start a Docker engine, or say why there is none here."""
+    try:
+        with engine(container_programs) as running:
+            yield running
+    except CannotStart as reason:
+        pytest.skip(str(reason))

@@ -105,7 +105,11 @@ def serve(handle: Callable[[Server], Handle], *, tls: ssl.SSLContext | None = No
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
             pass
 
-    listener = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Listener(ThreadingHTTPServer):
+        def handle_error(self, request: object, client_address: object) -> None:
+            """Say nothing of clients that hang up, as those must that do not trust us."""
+
+    listener = Listener(("127.0.0.1", 0), Handler)
     listener.daemon_threads = True
     port = listener.server_address[1]
     server.url = f"http://127.0.0.1:{port}"

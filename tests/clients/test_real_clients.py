@@ -17,32 +17,15 @@ import pytest
 
 from devstack import tools
 
-from .engine import CannotStart, Engine, engine
+from .engine import Engine
 from .live import Live
 from .platforms import CLIENTS, GitHubJob
-from .tools import debian, python_clients
+from .tools import python_clients
 
 pytestmark = pytest.mark.e2e
 
 ACTION = "contoso/acr-token-vending/clients/github-action@v1"
 USERNAME = "00000000-0000-0000-0000-000000000000"
-
-
-@pytest.fixture(scope="session")
-def programs() -> Path:
-    """Return the unpacked Debian packages of Docker and buildah."""
-    tools.ensure(tools.SKOPEO)  # it brings the libraries that buildah and dockerd link to
-    return debian("engine", "docker.io", "containerd", "runc", "buildah")
-
-
-@pytest.fixture(scope="session")
-def dockerd(programs: Path) -> Iterator[Engine]:
-    """Start a Docker engine, or say why there is none here."""
-    try:
-        with engine(programs) as running:
-            yield running
-    except CannotStart as reason:
-        pytest.skip(str(reason))
 
 
 class Pipeline:
@@ -360,7 +343,7 @@ def test_skopeo_ignores_a_registrytoken_in_the_file(live: Live, tmp_path: Path, 
 
 
 @pytest.mark.parametrize("login", ["true", "helper"])
-def test_buildah_builds_pulls_and_pushes(live: Live, programs: Path, tmp_path: Path, login: str) -> None:
+def test_buildah_builds_pulls_and_pushes(live: Live, container_programs: Path, tmp_path: Path, login: str) -> None:
     pipeline = Pipeline(tmp_path / "job", live, login)
     root = tmp_path / "storage"
     policy = tmp_path / "policy.json"
@@ -371,7 +354,7 @@ def test_buildah_builds_pulls_and_pushes(live: Live, programs: Path, tmp_path: P
     def buildah(*arguments: str) -> subprocess.CompletedProcess[str]:
         options = ("--storage-driver", "vfs", "--root", root / "data", "--runroot", root / "run")
         environment = {"CONTAINERS_REGISTRIES_CONF": str(settings)}
-        return pipeline.run(programs / "usr/bin/buildah", *options, *arguments, **environment)
+        return pipeline.run(container_programs / "usr/bin/buildah", *options, *arguments, **environment)
 
     container = succeeded(buildah("from", "scratch")).strip()
     (tmp_path / "file").write_text(f"buildah with {login}")
