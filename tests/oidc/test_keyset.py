@@ -182,6 +182,24 @@ async def test_unknown_kid_is_unknown_directly_after_a_regular_refresh(ask: Aske
     assert await ask("bogus") is UNAVAILABLE
 
 
+async def test_regular_refresh_does_not_use_up_the_one_for_an_unknown_kid(
+    ask: Asker, site: Site, keys: Keys, hands: Hands
+) -> None:
+    await ask()
+    hands.turn(HOUR + 1)
+    assert await ask() is KNOWN
+    publish(site, keys, "rotated")
+    assert await ask("rotated") is KNOWN
+    assert site.fetches == 3
+
+
+async def test_kid_of_an_unusable_key_is_unknown_without_asking_again(ask: Asker, site: Site, keys: Keys) -> None:
+    site.jwks = [*site.jwks, public_jwk(keys.small_rsa, kid="small"), public_jwk(keys.p256, kid="p256")]
+    for kid in ("small", "p256", "small", "p256"):
+        assert await ask(kid) is UNKNOWN
+    assert site.fetches == 1
+
+
 async def test_flood_of_bogus_kids_does_not_lock_out_a_rotation(
     ask: Asker, site: Site, keys: Keys, hands: Hands
 ) -> None:

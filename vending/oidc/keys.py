@@ -59,9 +59,11 @@ class VerificationKey:
 
 @dataclass(frozen=True, slots=True)
 class KeySet:
-    """Hold the usable keys of one issuer, and a sentence for each key that was left out."""
+    """Hold the usable keys of one issuer, every id that it publishes, and a sentence for each key that was left out."""
 
     keys: tuple[VerificationKey, ...]
+    kids: frozenset[str] = frozenset()
+    """The ids of all keys, of those that may not be used as well: asking the issuer again would bring nothing new."""
     problems: tuple[str, ...] = ()
 
     def find(self, kid: str, algorithm: str) -> VerificationKey | None:
@@ -100,7 +102,8 @@ def parse_key_set(document: Mapping[str, JsonValue]) -> KeySet:
         except _Unusable as problem:
             problems.append(f"keys[{index}]{_name(member)}: {problem}")
     problems += _ambiguous(keys)
-    return KeySet(tuple(keys), tuple(problems))
+    kids = frozenset(kid for member in members if (kid := _kid(member)) is not None)
+    return KeySet(tuple(keys), kids, tuple(problems))
 
 
 def static_key_problems(document: Mapping[str, JsonValue]) -> list[str]:
@@ -216,6 +219,11 @@ def _ambiguous(keys: list[VerificationKey]) -> list[str]:
     return [f"kid {quote(kid)} names several keys for one algorithm, so none of them is used for it" for kid in twice]
 
 
-def _name(member: JsonValue) -> str:
+def _kid(member: JsonValue) -> str | None:
     kid = member.get("kid") if isinstance(member, Mapping) else None
-    return f" (kid {quote(kid)})" if isinstance(kid, str) else ""
+    return kid if isinstance(kid, str) else None
+
+
+def _name(member: JsonValue) -> str:
+    kid = _kid(member)
+    return "" if kid is None else f" (kid {quote(kid)})"

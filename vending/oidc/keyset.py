@@ -76,11 +76,12 @@ class KeySets:
             return _known(self._static_keys(issuer).find(kid, algorithm))
         cache = self._caches.setdefault(_source(issuer), _Cache())
         asked_just_now = await self._freshen(issuer, cache)
-        key = cache.keys.find(kid, algorithm) if cache.keys else None
-        if key is None and not asked_just_now:
-            await self._ask_about_unknown_kid(issuer, cache)
-            key = cache.keys.find(kid, algorithm) if cache.keys else None
-        return _known(key)
+        if cache.keys is None or kid not in cache.keys.kids:
+            if asked_just_now:
+                cache.unknown_kid_at = cache.loaded_at
+            else:
+                await self._ask_about_unknown_kid(issuer, cache)
+        return _known(cache.keys.find(kid, algorithm) if cache.keys else None)
 
     def keep(self, issuers: Iterable[Issuer]) -> None:
         """Forget the keys of every issuer that is not among these: those of the policy in force."""
@@ -119,7 +120,7 @@ class KeySets:
             return False
         if age > BLOCKING_REFRESH_SECONDS:
             try:
-                await self._refresh(issuer, cache, because_of_unknown_kid=True)
+                await self._refresh(issuer, cache)
             except Refusal:
                 return False  # The old keys are still good, and an unknown one is answered by the failure's memory.
             return True
