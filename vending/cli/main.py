@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from vending import __version__
-from vending.cli import check, explain, schema
+from vending.cli import check, doctor, explain, schema
 from vending.cli import compile as compile_command
 from vending.cli import test as test_command
 from vending.cli.frame import EXIT_STATUS
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 PROGRAM: Final = "python -m vending"
-COMMANDS: Final = (check, compile_command, test_command, explain, schema)
+COMMANDS: Final = (check, compile_command, test_command, explain, schema, doctor)
 _SIGINT_STATUS: Final = 130
 
 
@@ -47,7 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Build the parser of all commands."""
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
-        description="Check, test and explain policies of ACR Token Vending.",
+        description="Check, test and explain policies of ACR Token Vending; examine what it talks to.",
         epilog=f"{EXIT_STATUS} `{PROGRAM} COMMAND --help` explains each command.",
         allow_abbrev=False,
     )

@@ -1,0 +1,350 @@
+"""Find out whether the service could do its work: policy, issuers, identities, registries. Changes nothing anywhere.
+
+Every check goes the way of the running app, with the app's own parts. Tokens that are obtained on the way are thrown
+away; a registry's refresh token is never shown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+
+import jwt
+
+from vending.acr.exchange import Minter, Probe, RegistryFailure, Target
+from vending.acr.roles import ABAC, CLASSIC, Roles, roles_for
+from vending.acr.scope import ACTIONS, CATALOG, Scope, is_repository_name, repository
+from vending.cli import advice
+from vending.clock import Clock
+from vending.entra.credentials import EntraTokens, IdentityFailure, ResolvedIdentity
+from vending.entra.identities import resolve
+from vending.errors import Reason, Refusal, quote
+from vending.net import Http
+from vending.oidc.discovery import KeysNotFetched, fetch_key_set
+from vending.oidc.keys import parse_key_set
+from vending.policy import Policy
+from vending.policy.repositories import Insertion, Template
+from vending.policy.source import STORAGE_AUDIENCE, Unavailable
+from vending.vendor import origin
+from vending.wiring import own_identity, policy_source, replay_store
+
+if TYPE_CHECKING:
+    from vending.oidc.keys import KeySet
+    from vending.oidc.types import Issuer
+    from vending.policy import Registry
+    from vending.policy.patterns import Glob
+    from vending.settings import Settings
+
+Outcome: TypeAlias = Literal["ok", "warning", "error"]
+Subject: TypeAlias = Literal["settings", "policy", "replay store", "issuer", "identity", "registry"]
+
+MOST_REPOSITORIES: Final = 30
+"""Probed in one token request for each registry; the default limit of a caller's own request is 32."""
+_AT_A_TIME: Final = 8
+_SPARE_NAME: Final = "acr-token-vending/doctor"
+"""A repository that no rule grants: what the identity may do there, it may do everywhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Say how one thing is, and, where it is not well, what mends it."""
+
+    check: Subject
+    name: str
+    outcome: Outcome
+    message: str
+    advice: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """What is known of an identity's token: whose it is. Unverified, as Entra's tokens are opaque to their holder."""
+
+    object_id: str | None
+
+
+class Diagnosis:
+    """Examine one set of settings. `say` is told what is being looked at, as it happens."""
+
+    def __init__(self, settings: Settings, http: Http, say: Callable[[str], None]) -> None:
+        self._settings = settings
+        self._http = http
+        self._say = say
+        self._clock = Clock()
+        self._entra = EntraTokens(self._clock, settings.environment, budget_seconds=settings.deadline_seconds)
+        self._minter = Minter(http, self._clock, budget_seconds=settings.deadline_seconds)
+        self._slots = asyncio.Semaphore(_AT_A_TIME)
+
+    async def findings(self) -> AsyncIterator[Finding]:
+        """Yield what is found, in the order of the policy; a broken policy raises `PolicyError`."""
+        self._say("policy")
+        try:
+            policy = await policy_source(self._settings, self._http, self._storage_token).fetch()
+        except Unavailable as error:
+            yield Finding("policy", str(self._settings.policy), "error", str(error), advice.POLICY)
+            return
+        if policy is None:  # A source that was never asked before always answers with a policy.
+            raise RuntimeError("the policy's source has nothing to say")
+        yield Finding("policy", str(self._settings.policy), "ok", f"loaded, SHA-256 {policy.sha256}")
+        checks = [self._in_turn(check) for check in self._checks(policy)]
+        tasks = [asyncio.create_task(check) for check in checks]
+        try:
+            for task in tasks:
+                for finding in await task:
+                    yield finding
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    async def _in_turn(self, check: Callable[[], Awaitable[list[Finding]]]) -> list[Finding]:
+        async with self._slots:
+            return await check()
+
+    def _checks(self, policy: Policy) -> Iterable[Callable[[], Awaitable[list[Finding]]]]:
+        yield self._replay_store
+        for issuer in policy.issuers.values():
+            yield _bind(self._issuer, issuer.verification)
+        for name in policy.identities:
+            used = [registry for registry in policy.registries.values() if registry.identity == name]
+            if used:
+                yield _bind(self._identity, policy, name, used)
+
+    # --- Replay store
+
+    async def _storage_token(self) -> str:
+        return await self._entra.token(own_identity(self._settings), STORAGE_AUDIENCE)
+
+    async def _replay_store(self) -> list[Finding]:
+        self._say("replay store")
+        if self._settings.replay_table is None:
+            return [
+                Finding(
+                    "replay store", "memory", "warning", "each instance remembers only its own", advice.REPLAY_MEMORY
+                )
+            ]
+        store = replay_store(self._settings, self._http, self._clock, self._storage_token)
+        try:
+            await store.is_claimed(secrets.token_hex(32))
+        except Refusal as refusal:
+            return [
+                Finding("replay store", self._settings.replay_table, "error", refusal.description, advice.REPLAY_TABLE)
+            ]
+        return [Finding("replay store", self._settings.replay_table, "ok", "the table can be read")]
+
+    # --- Issuers
+
+    async def _issuer(self, issuer: Issuer) -> list[Finding]:
+        if not issuer.enabled:
+            return [Finding("issuer", issuer.name, "warning", "switched off by the policy (enabled: false)")]
+        self._say(f"issuer {issuer.name}")
+        try:
+            if issuer.static_keys is not None:
+                keys, where = parse_key_set(issuer.static_keys), "written in the policy"
+            else:
+                keys = await fetch_key_set(
+                    self._http, issuer, now=self._clock.now(), allow_loopback=self._settings.allow_loopback
+                )
+                where = "published"
+        except KeysNotFetched as error:
+            return [Finding("issuer", issuer.name, "error", error.detail, advice.ISSUER[error.failure])]
+        return [_keys(issuer, keys, where)]
+
+    # --- Identities and their registries
+
+    async def _identity(self, policy: Policy, name: str, registries: list[Registry]) -> list[Finding]:
+        """Check an identity with every registry that names it, for a registry is out of reach without a token."""
+        found: list[Finding] = []
+        asked: dict[tuple[ResolvedIdentity, str], _Held | None] = {}
+        for registry in registries:
+            identity = resolve(policy, registry, self._settings.client_id)
+            key = (identity, registry.token_audience)
+            if key not in asked:
+                self._say(f"identity {name}")
+                finding, asked[key] = await self._entra_token(name, identity, registry.token_audience)
+                found.append(finding)
+            held = asked[key]
+            if held is None:
+                message = f"not examined, for its identity {name} has no token"
+                found.append(Finding("registry", registry.name, "error", message))
+                continue
+            self._say(f"registry {registry.name}")
+            found += await self._registry(policy, registry, identity, held)
+        return found
+
+    async def _entra_token(self, name: str, identity: ResolvedIdentity, audience: str) -> tuple[Finding, _Held | None]:
+        try:
+            token = await self._entra.token(identity, audience)
+        except Refusal as refusal:
+            return Finding("identity", name, "error", *self._no_token(identity, refusal)), None
+        claims = _unverified(token)
+        told = {
+            "object id": claims.get("oid"),
+            "client id": claims.get("appid") or claims.get("azp"),
+            "tenant": claims.get("tid"),
+        }
+        known = ", ".join(f"{what} {quote(value)}" for what, value in told.items() if isinstance(value, str))
+        message = f"{identity.kind}: got a token for {audience}" + (f" ({known})" if known else "")
+        object_id = claims.get("oid")
+        return Finding("identity", name, "ok", message), _Held(object_id if isinstance(object_id, str) else None)
+
+    def _no_token(self, identity: ResolvedIdentity, refusal: Refusal) -> tuple[str, str]:
+        """Say what was heard, and what to do about it."""
+        failure = refusal if isinstance(refusal, IdentityFailure) else None
+        heard = [] if failure is None else [str(failure.status or ""), failure.entra_error or "", failure.cause]
+        message = f"{identity.kind}: {refusal.description} ({', '.join(word for word in heard if word)})"
+        if failure is not None and failure.entra_error in advice.ENTRA:
+            return message, advice.ENTRA[failure.entra_error]
+        needs_endpoint = identity.kind in {"managed_identity", "federated_app"}
+        if needs_endpoint and not self._settings.environment.get("IDENTITY_ENDPOINT"):
+            return message, advice.NO_IDENTITY_ENDPOINT
+        if refusal.reason is Reason.IDENTITY_UNAVAILABLE:
+            return message, advice.IDENTITY_UNAVAILABLE.get(identity.kind, advice.AUTHORITY_UNAVAILABLE)
+        return message, advice.IDENTITY_NOT_SET_UP[identity.kind]
+
+    async def _registry(
+        self, policy: Policy, registry: Registry, identity: ResolvedIdentity, held: _Held
+    ) -> list[Finding]:
+        target = Target(
+            origin=origin(registry.login_server, allow_loopback=self._settings.allow_loopback),
+            login_server=registry.login_server,
+            service=registry.service,
+            identity=(identity, registry.token_audience),
+        )
+        needs = Needs.of(policy, registry.name)
+
+        async def entra_token() -> str:
+            return await self._entra.token(identity, registry.token_audience)
+
+        try:
+            probe = await self._minter.probe(target, entra_token, needs.scopes)
+            spare = await self._minter.probe(target, entra_token, (repository(_SPARE_NAME, ACTIONS),))
+        except Refusal as refusal:
+            message, mend = _not_minted(registry, refusal, roles_for(needs.actions), held)
+            return [Finding("registry", registry.name, "error", message, mend)]
+        return list(_granted(registry, needs, probe, spare, held))
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What the rules of a policy want from one registry: a sample of repositories with all actions on them.
+
+    A pattern or template stands for one name that it covers, so that ABAC conditions on prefixes are put to the test.
+    `left_out` counts what the sample has no room for.
+    """
+
+    scopes: tuple[Scope, ...]
+    left_out: int
+
+    @classmethod
+    def of(cls, policy: Policy, registry: str) -> Needs:
+        """Gather what enabled rules grant in a registry."""
+        wanted: dict[str, set[str]] = {}
+        catalog = False
+        rules = (rule for of_issuer in policy.rules.values() for rule in of_issuer.rules if rule.enabled)
+        for grant in (grant for rule in rules for grant in rule.grants if grant.registry == registry):
+            catalog = catalog or grant.catalog
+            for name in (*grant.names, *map(_sample, (*grant.globs, *grant.templates))):
+                if is_repository_name(name):
+                    wanted.setdefault(name, set()).update(grant.actions)
+        chosen = sorted(wanted)[:MOST_REPOSITORIES]
+        scopes = [repository(name, wanted[name]) for name in chosen if wanted[name]]
+        if catalog:
+            scopes.append(CATALOG)
+        return cls(tuple(scopes) or (repository(_SPARE_NAME, ["pull"]),), len(wanted) - len(chosen))
+
+    @property
+    def pairs(self) -> frozenset[tuple[str, str, str]]:
+        return frozenset((scope.type, scope.name, action) for scope in self.scopes for action in scope.actions)
+
+    @property
+    def actions(self) -> frozenset[str]:
+        return frozenset(action for scope in self.scopes for action in scope.actions)
+
+
+def _sample(entry: Glob | Template) -> str:
+    """Make a repository name that a pattern or template covers: `web/**` → `web/doctor`, `ci-*` → `ci-x`."""
+    if isinstance(entry, Template):
+        return "/".join(part if isinstance(part, str) else _inserted(part) for part in entry.parts)
+    return "/".join("doctor" if set(part) == {"*"} else part.replace("*", "x") for part in entry.text.split("/"))
+
+
+def _inserted(insertion: Insertion) -> str:
+    return min(insertion.table.values(), default="doctor") if insertion.table is not None else "doctor"
+
+
+def _keys(issuer: Issuer, keys: KeySet, where: str) -> Finding:
+    usable = {algorithm for key in keys.keys for algorithm in key.algorithms}
+    count = f"{len(keys.keys)} usable key{'' if len(keys.keys) == 1 else 's'} {where}"
+    problems = "".join(f"; {problem}" for problem in keys.problems[:3])
+    if not keys.keys:
+        return Finding("issuer", issuer.name, "error", count + problems, advice.NO_USABLE_KEY)
+    if not usable & issuer.algorithms:
+        listed = ", ".join(sorted(issuer.algorithms))
+        mend = f"None is for {listed}; list the issuer's own algorithm under algorithms."
+        return Finding("issuer", issuer.name, "error", count + problems, mend)
+    return Finding("issuer", issuer.name, "ok", count + problems)
+
+
+def _not_minted(registry: Registry, refusal: Refusal, roles: Roles, held: _Held) -> tuple[str, str]:
+    failure = refusal if isinstance(refusal, RegistryFailure) else None
+    said = "" if failure is None else ", ".join(word for word in (failure.code, failure.detail) if word)
+    status = "" if failure is None else f" (HTTP {failure.status}{f': {said}' if said else ''})"
+    message = f"{registry.login_server}: {refusal.description}{status}"
+    if failure is not None and failure.status == 401:
+        if "token validation" in failure.detail:
+            return message, advice.AUDIENCE
+        return message, f"Give the identity {roles}: {_assignment(registry, roles.classic, held)}"
+    if failure is not None and failure.status == 403:
+        return message, advice.FIREWALL
+    return message, advice.REGISTRY.get(refusal.reason, advice.REGISTRY[Reason.REGISTRY_RESPONSE_INVALID])
+
+
+def _granted(registry: Registry, needs: Needs, probe: Probe, spare: Probe, held: _Held) -> Iterable[Finding]:
+    """Compare what the registry grants with what the rules need, and with what they never grant."""
+    mode = "ABAC repository permissions" if probe.abac else "classic roles"
+    lacking = needs.pairs - probe.granted
+    if lacking:
+        roles = roles_for(action for _, _, action in lacking)
+        chosen = roles.abac if probe.abac else roles.classic
+        listed = sorted(f"{kind}:{name}:{action}" for kind, name, action in lacking)
+        more = f" and {len(listed) - 10} more" if len(listed) > 10 else ""
+        message = f"{registry.login_server} ({mode}): the identity lacks {', '.join(listed[:10])}{more}"
+        yield Finding("registry", registry.name, "error", message, _assignment(registry, chosen, held))
+    else:
+        left_out = f"; {needs.left_out} further repositories were not tried" if needs.left_out else ""
+        message = f"{registry.login_server} ({mode}): grants all that was tried of what the rules grant{left_out}"
+        yield Finding("registry", registry.name, "ok", message)
+    if probe.service != registry.login_server and registry.service is None:
+        mend = f"Write service: {probe.service} in the policy; it saves a call that is refused at each cold start."
+        yield Finding("registry", registry.name, "warning", f"it calls itself {quote(probe.service)}", mend)
+    table, least = (ABAC, roles_for(needs.actions).abac) if probe.abac else (CLASSIC, roles_for(needs.actions).classic)
+    excess = {action for _, _, action in spare.granted}.difference(*(table[role] for role in least))
+    if excess:
+        message = f"the identity may {', '.join(sorted(excess))} everywhere, which no rule grants"
+        yield Finding("registry", registry.name, "warning", message, advice.EXCESS)
+
+
+def _assignment(registry: Registry, roles: Iterable[str], held: _Held) -> str:
+    """Write the Azure CLI commands that assign roles on a registry."""
+    name = registry.login_server.partition(".")[0].partition("-")[0]
+    principal = held.object_id or "<object id of the identity>"
+    return " && ".join(
+        f'az role assignment create --role "{role}" --assignee-object-id {quote(principal)} '
+        f'--assignee-principal-type ServicePrincipal --scope "$(az acr show --name {name} --query id --output tsv)"'
+        for role in roles
+    )
+
+
+def _unverified(token: str) -> Mapping[str, object]:
+    try:
+        claims: Mapping[str, object] = jwt.decode(token, options={"verify_signature": False})
+    except (jwt.PyJWTError, ValueError, RecursionError):
+        return {}
+    return claims
+
+
+def _bind(check: Callable[..., Awaitable[list[Finding]]], *arguments: object) -> Callable[[], Awaitable[list[Finding]]]:
+    return lambda: check(*arguments)
