@@ -246,7 +246,8 @@ class Needs:
         rules = (rule for of_issuer in policy.rules.values() for rule in of_issuer.rules if rule.enabled)
         for grant in (grant for rule in rules for grant in rule.grants if grant.registry == registry):
             catalog = catalog or grant.catalog
-            for name in (*grant.names, *map(_sample, (*grant.globs, *grant.templates))):
+            patterns: tuple[Glob | Template, ...] = (*grant.globs, *grant.templates)
+            for name in (*grant.names, *map(_sample, patterns)):
                 if is_repository_name(name):
                     wanted.setdefault(name, set()).update(grant.actions)
         chosen = sorted(wanted)[:MOST_REPOSITORIES]
