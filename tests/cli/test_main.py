@@ -92,9 +92,19 @@ def test_wrong_settings_are_named(run: Run, policy: Path, monkeypatch: pytest.Mo
     assert "VENDING_ALLOW_LOOPBACK" in ran.err
 
 
-def _python(*arguments: object, stdout: int, environment: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
+_WITHOUT_RICH = """
+import sys
+sys.modules["rich.console"] = None  # What an installation of the app alone has.
+from vending.cli.main import main
+sys.exit(main())
+"""
+
+
+def _python(
+    *arguments: object, stdout: int, environment: dict[str, str] | None = None, rich: bool = True
+) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-m", "vending", *map(str, arguments)],
+        [sys.executable, *(["-m", "vending"] if rich else ["-c", _WITHOUT_RICH]), *map(str, arguments)],
         cwd=ROOT,
         stdout=stdout,
         stderr=subprocess.PIPE,
@@ -102,10 +112,11 @@ def _python(*arguments: object, stdout: int, environment: dict[str, str] | None 
     )
 
 
-def _on_a_terminal(*arguments: object) -> str:
+def _on_a_terminal(*arguments: object, rich: bool = True) -> str:
     """Run the program on a terminal of its own and return what it shows."""
     ours, theirs = pty.openpty()
-    process = _python(*arguments, stdout=theirs, environment={"TERM": "xterm-256color", "NO_COLOR": ""})
+    environment = {"TERM": "xterm-256color", "NO_COLOR": ""}
+    process = _python(*arguments, stdout=theirs, environment=environment, rich=rich)
     os.close(theirs)
     shown = b""
     while True:
@@ -127,6 +138,11 @@ def test_a_terminal_gets_colours_and_a_table(write: Write) -> None:
     assert "\x1b[33m" in shown
     assert "what to do" in shown
     assert "─" in shown
+
+
+def test_a_terminal_gets_plain_lines_where_rich_is_not_installed(policy: Path) -> None:
+    shown = _on_a_terminal("check", policy, rich=False)
+    assert shown == f"{policy}: fine (1 rule, 0 deny entries)\r\n"
 
 
 def test_a_terminal_is_not_driven_by_what_a_file_holds(policy: Path, write: Write) -> None:

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import datetime
 import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from vending.policy import PRESETS, Environment, load_with_source, parse_key
+from vending.acr.scope import repository
+from vending.oidc.types import VerifiedClaims
+from vending.policy import PRESETS, Environment, decide, load_with_source, parse_key
 from vending.policy.containment import contains
 from vending.policy.forms import FORMS, REPLACED_BY
 from vending.policy.lint import INFORMATION, Lint, lint
 from vending.policy.patterns import compile_glob, is_literal
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from vending.policy import Problem
 
 NOW = datetime.datetime(2026, 11, 22, 12, tzinfo=datetime.UTC).timestamp()
@@ -323,6 +325,7 @@ UNREACHABLE: list[tuple[Any, Any, bool]] = [
     ("a*", "a**", True),
     ("a**", "a*", False),
     ("A", "a", True),
+    ("Stage-*", "stage*", True),
 ]
 
 
@@ -518,6 +521,50 @@ def test_findings_come_in_the_order_of_the_file_with_a_severity(linter: Linter) 
 @pytest.mark.parametrize("code", Lint)
 def test_every_code_has_a_sentence(code: Lint) -> None:
     assert code.value == code.name.lower()
+
+
+# --- What is called certain is certain --------------------------------------------------------------------------------
+
+_SCALARS = st.sampled_from(["a", "b", "a/b", "a*", "**", True, 1])
+_VALUES = st.lists(_SCALARS, min_size=1, max_size=2)
+_NAMES = ["a", "b", "a/b", "a/b/c"]
+_ENTRIES = st.lists(st.sampled_from([*_NAMES, "a/*", "*", "**", "{x|path}"]), min_size=1, max_size=2, unique=True)
+_CLAIMS: list[dict[str, Any]] = [
+    {"sub": "s"},
+    *({"sub": "s", "x": value} for value in ("a", "b", "a/b", "ac", "", True, False, 1, 2, None)),
+    *({"sub": "s", "x": value} for value in ([], ["a"], ["b", "a"], ["a", 2], [1, "b"])),
+]
+
+
+@st.composite
+def _policies(draw: st.DrawFn) -> dict[str, Any]:
+    rule = _granting({"repositories": draw(_ENTRIES), "actions": ["pull"]}, issuer="generic", when={"sub": "s"})
+    rule["when"] |= draw(st.sampled_from([{}, {"x": draw(_VALUES)}]))
+    rule |= draw(st.sampled_from([{}, {"unless": {"x": draw(_VALUES)}}]))
+    entry = _deny(issuer="generic", actions=["pull"])
+    entry["repositories"] = draw(st.lists(st.sampled_from([*_NAMES, "a/**", "**"]), min_size=1, max_size=2))
+    entry |= draw(st.sampled_from([{}, {"when": {"x": draw(_VALUES)}}, {"unless": {"x": draw(_VALUES)}}]))
+    return HEAD | {"rules": [rule], "deny": [entry]}
+
+
+@given(data=_policies())
+@settings(max_examples=100, deadline=None)
+def test_no_token_gets_what_lint_calls_unreachable_or_denied(data: dict[str, Any]) -> None:
+    with TemporaryDirectory() as directory:
+        path = Path(directory) / "policy.json"
+        path.write_text(json.dumps(data), encoding="utf-8")
+        loaded = load_with_source(path, Environment())
+    problems = lint(loaded, NOW)
+    exempts = "unless" in data["deny"][0]
+    unreachable = any(problem.code == Lint.UNREACHABLE_RULE for problem in problems)
+    nothing = any(problem.code == Lint.DENIED_GRANT and "all that" in problem.message for problem in problems)
+    for claims in _CLAIMS:
+        for name in _NAMES:
+            asked = (repository(name, ["pull"]),)
+            decision = decide(loaded.policy, VerifiedClaims("generic", claims), "prod", asked, NOW)
+            assert not (unreachable and decision.rules)
+            # A list may have an element that exempts beside the one that the rule wants.
+            assert not (nothing and decision.allowed and not (exempts and isinstance(claims.get("x"), list)))
 
 
 # --- The tables beside the presets ------------------------------------------------------------------------------------

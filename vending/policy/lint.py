@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
 from itertools import product
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeGuard
 
 from vending.policy.addresses import is_shared_audience
-from vending.policy.claims import ClaimPath, parse_key
+from vending.policy.claims import ClaimPath, fold, parse_key
 from vending.policy.conditions import Condition, Scalar, State
 from vending.policy.containment import contains
 from vending.policy.forms import FORMS, REPLACED_BY, Form
 from vending.policy.models import DenyModel, GrantModel, RuleModel, ServicePrincipalModel, as_list
-from vending.policy.patterns import has_substance
+from vending.policy.patterns import has_substance, is_literal
 from vending.policy.problems import Finding, Path, Severity
 from vending.policy.repositories import Insertion, compile_template
 
@@ -312,8 +312,7 @@ def _form(preset: Preset, claim: ClaimPath) -> Form | None:
 def _unreachable_rule(rule: _RuleSubject, view: _View, now: float) -> Findings:
     for compiled in rule.compiled[:1]:
         for number, excluded in enumerate(compiled.unless):
-            admitted = [condition for condition in compiled.when if condition.path == excluded.path]
-            if any(_implies(condition, excluded, _EXCLUDING) for condition in admitted):
+            if any(_implies(condition, excluded) for condition in compiled.when):
                 key = list(rule.model.unless or {})[number]
                 yield _finding(
                     Lint.UNREACHABLE_RULE,
@@ -438,33 +437,40 @@ def _denied(grant: GrantModel, path: Path, taken: set[tuple[str, str]]) -> Findi
             yield _finding(Lint.DENIED_GRANT, (*path, "actions", number), message.format(action))
 
 
-_DENYING: Final = frozenset({State.HOLDS, State.OTHER_TYPE})
-_EXCLUDING: Final = frozenset({State.HOLDS, State.OTHER_TYPE, State.MISSING})
-_NOT_EXEMPTING: Final = frozenset({State.FAILS, State.OTHER_TYPE, State.MISSING})
-
-
 def _surely_holds(deny: Deny, rule: Rule) -> bool:
     """Tell whether a deny entry holds for every caller that a rule matches."""
     for condition in deny.when:
-        if not any(_implies(known, condition, _DENYING) for known in rule.when):
+        if not any(_implies(known, condition) for known in rule.when):
             return False
-    return not deny.unless or any(
-        _implies(known, condition, _NOT_EXEMPTING) for condition in deny.unless for known in rule.when
+    return not deny.unless or any(_excludes(known, condition) for condition in deny.unless for known in rule.when)
+
+
+def _implies(known: Condition, other: Condition) -> bool:
+    """Tell whether `other` holds wherever `known` does."""
+    if known.path != other.path:
+        return False
+    texts = [text for text in other.values if isinstance(text, str)]
+    return all(
+        any(contains(_folded(text, other), _folded(value, other)) for text in texts)
+        if _is_pattern(value)
+        else other.test(_claims(other.path, value)) is State.HOLDS
+        for value in known.values
     )
 
 
-def _implies(known: Condition, other: Condition, states: frozenset[State]) -> bool:
-    """Tell whether every value that `known` accepts puts `other` into one of the states."""
-    if known.path != other.path:
-        return False
-    return all(_puts(value, other, states) for value in known.values)
+def _excludes(known: Condition, other: Condition) -> bool:
+    """Tell whether `other` fails wherever `known` holds, of claims that are no lists."""
+    return known.path == other.path and all(
+        not _is_pattern(value) and other.test(_claims(other.path, value)) is not State.HOLDS for value in known.values
+    )
 
 
-def _puts(value: Scalar, condition: Condition, states: frozenset[State]) -> bool:
-    if isinstance(value, str) and "*" in value:
-        texts = [text for text in condition.values if isinstance(text, str)]
-        return State.HOLDS in states and any(contains(text, value) for text in texts)
-    return condition.test(_claims(condition.path, value)) in states
+def _is_pattern(value: Scalar) -> TypeGuard[str]:
+    return isinstance(value, str) and not is_literal(value)
+
+
+def _folded(text: str, condition: Condition) -> str:
+    return fold(text) if condition.folds else text
 
 
 def _takes_catalog(registry: str, denies: list[Deny]) -> bool:
