@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 from vending.policy.problems import Code, Finding, Path, PolicyError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 MAX_YAML_BYTES: Final = 1 << 20
 """A hand-written file of a thousand rules has a fifth of this; the parser needs seconds for more."""
@@ -467,6 +467,29 @@ def _read_json(text: str, name: str) -> Document:
 _TOKEN = re.compile(r'[{}\[\],:]|"(?:[^"\\]|\\.)*"|[^\s{}\[\],:"]+')
 
 
+@dataclass(slots=True)
+class _Level:
+    """A list or object that the scanner is inside of: the key or index that it is at, and which keys it has seen."""
+
+    key: str | int
+    wanted: _Tree | None
+    key_at: int | None = None
+    seen: set[str] = field(default_factory=set)
+
+
+class _Tree(dict[str | int, "_Tree"]):
+    """The paths whose places are wanted, as a tree: everything beside it is passed over."""
+
+    @classmethod
+    def of(cls, paths: Iterable[Path]) -> _Tree:
+        tree = cls()
+        for path in paths:
+            node = tree
+            for step in path:
+                node = node.setdefault(step, cls())
+        return tree
+
+
 class _JsonScanner:
     """Walk through well-formed JSON token by token and find places; slow, and only for files with something wrong."""
 
@@ -476,15 +499,16 @@ class _JsonScanner:
         self.notes = _Notes(name)
 
     def places(self, wanted: Iterable[tuple[Path, bool]]) -> Mapping[tuple[Path, bool], Place]:
+        """Find the places of values or keys; of what is not there, the place of the nearest thing above it."""
         listed = list(wanted)
-        prefixes = {path[:length] for path, _ in listed for length in range(len(path) + 1)}
         values: dict[Path, int] = {}
         keys: dict[Path, int] = {}
-        if prefixes:
-            for path, key_at, token in self._walk(prefixes):
+        if listed:
+            for levels, token in self._walk(_Tree.of(path for path, _ in listed)):
+                path = tuple(level.key for level in levels)
                 values.setdefault(path, token.start())
-                if key_at is not None:
-                    keys.setdefault(path, key_at)
+                if levels and levels[-1].key_at is not None:
+                    keys.setdefault(path, levels[-1].key_at)
         lines = _Lines(self._text)
         found = {}
         for path, at_key in listed:
@@ -498,64 +522,62 @@ class _JsonScanner:
     def report(self) -> None:
         """Note every duplicate key, null and number that is no integer, and too deep a nesting."""
         lines = _Lines(self._text)
-        seen: set[Path] = set()
-        for path, key_at, token in self._walk(None):
-            start = token.start()
-            if len(path) > MAX_DEPTH:
+        for levels, token in self._walk(None):
+            word = token[0]
+            if len(levels) > MAX_DEPTH:
+                place = lines.place(token.start())
                 raise PolicyError(
                     [
                         *self.notes.problems,
-                        Problem(self._name, *lines.place(start), Code.TOO_DEEP, f"nested deeper than {MAX_DEPTH}"),
+                        Problem(self._name, *place, Code.TOO_DEEP, f"nested deeper than {MAX_DEPTH}"),
                     ]
                 )
-            if key_at is not None:
-                if path in seen:
-                    self.notes.add(path, lines.place(key_at), Code.DUPLICATE_KEY, f"{path[-1]!r} stands twice")
-                seen.add(path)
-            word = token[0]
+            top = levels[-1] if levels else None
+            if top is not None and top.key_at is not None and isinstance(top.key, str):
+                if top.key in top.seen:
+                    self._note(levels, lines.place(top.key_at), Code.DUPLICATE_KEY, f"{top.key!r} stands twice")
+                top.seen.add(top.key)
             if word == "null":
-                self.notes.add(path, lines.place(start), Code.EMPTY, "null is no value; write one, or remove the key")
+                message = "null is no value; write one, or remove the key"
+                self._note(levels, lines.place(token.start()), Code.EMPTY, message)
             elif word[0] in "-0123456789NI" and (not _INTEGER.fullmatch(word) or len(word) > _MAX_DIGITS):
-                self.notes.add(
-                    path,
-                    lines.place(start),
-                    Code.AMBIGUOUS_SCALAR,
-                    f"{word[:40]} is no whole number of at most 18 digits",
-                )
+                message = f"{word[:40]} is no whole number of at most {_MAX_DIGITS} digits"
+                self._note(levels, lines.place(token.start()), Code.AMBIGUOUS_SCALAR, message)
 
-    def _walk(self, prefixes: set[Path] | None) -> Iterable[tuple[Path, int | None, re.Match[str]]]:
-        """Yield path, offset of the key and first token of every value, or of those in `prefixes`."""
-        stack: list[list[Any]] = []  # [path, index or key, offset of the key], the list or object that is open
+    def _note(self, levels: list[_Level], place: Place, code: Code, message: str) -> None:
+        self.notes.add(tuple(level.key for level in levels), place, code, message)
+
+    def _walk(self, wanted: _Tree | None) -> Iterator[tuple[list[_Level], re.Match[str]]]:
+        """Yield the open levels and the first token of every value, or of those in the tree."""
+        levels: list[_Level] = []
         skipping = 0
         expects_key = False
         for token in _TOKEN.finditer(self._text):
             word = token[0]
             if skipping:
                 skipping += 1 if word in "{[" else -1 if word in "}]" else 0
-                continue
-            if word == ":":
-                continue
-            if word in "}]":
-                stack.pop()
+            elif word in "}]":
+                levels.pop()
                 expects_key = False
-                continue
-            if word == ",":
-                if isinstance(stack[-1][1], int):
-                    stack[-1][1] += 1
-                else:
-                    expects_key = True
-                continue
-            if expects_key:
-                stack[-1][1:] = json.loads(word), token.start()
+            elif word == ",":
+                expects_key = self._next(levels[-1])
+            elif expects_key:
+                levels[-1].key, levels[-1].key_at = json.loads(word), token.start()
                 expects_key = False
-                continue
-            path: Path = (*stack[-1][0], stack[-1][1]) if stack else ()
-            wanted = prefixes is None or path in prefixes
-            if wanted:
-                yield path, stack[-1][2] if stack else None, token
-            if word in "{[":
-                if wanted:
-                    stack.append([path, 0 if word == "[" else "", None])
-                    expects_key = word == "{"
-                else:
+            elif word != ":":
+                inside = wanted if not levels or levels[-1].wanted is None else levels[-1].wanted.get(levels[-1].key)
+                if wanted is None or inside is not None:
+                    yield levels, token
+                if word in "{[" and wanted is not None and inside is None:
                     skipping = 1
+                elif word in "{[":
+                    levels.append(_Level(0 if word == "[" else "", inside))
+                    expects_key = word == "{"
+
+    @staticmethod
+    def _next(level: _Level) -> bool:
+        """Go to the next element; tell whether a key comes first."""
+        if isinstance(level.key, int):
+            level.key += 1
+            return False
+        return True
