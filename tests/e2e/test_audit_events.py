@@ -227,7 +227,8 @@ def hang_up(url: str, token: str, request_id: str) -> None:
 def test_a_request_that_runs_out_of_time_is_an_error_with_what_was_known(
     upstreams: Upstreams, issuers: IssuerServer, registry: Registry
 ) -> None:
-    with Stack(upstreams, settings={"VENDING_DEADLINE_SECONDS": "1"}) as stack:
+    with Stack(upstreams, settings={"VENDING_DEADLINE_SECONDS": "6"}) as stack:
+        assert exchange(stack.url, issuers.github.token(), path="/explain", scope=PULL).status_code == 200
         registry.board.set("exchange", Fault(delay=20))
         registry.board.set("token", Fault(delay=20))
         answer = exchange(stack.url, issuers.github.token(), scope=PULL)
