@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from vending.acr.scope import repository
 from vending.oidc.types import VerifiedClaims
 from vending.policy import PRESETS, Environment, decide, load_with_source, parse_key
-from vending.policy.containment import contains
-from vending.policy.forms import FORMS, REPLACED_BY
 from vending.policy.lint import INFORMATION, Lint, lint
+from vending.policy.lint.containment import contains
+from vending.policy.lint.forms import FORMS, REPLACED_BY
 from vending.policy.patterns import compile_glob, is_literal
 
 if TYPE_CHECKING:
@@ -56,7 +56,11 @@ HEAD: dict[str, Any] = {
         "dev": {"login_server": "contosodev.azurecr.io"},
     },
     "issuers": ISSUERS,
-    "maps": {"images": {"123456": "web/api", "123457": "web/ui"}, "mixed": {"a": "x/y", "b": "z"}},
+    "maps": {
+        "images": {"123456": "web/api", "123457": "web/ui"},
+        "mixed": {"a": "x/y", "b": "z"},
+        "large": {str(n): f"n{n}" for n in range(1000)},
+    },
 }
 GRANT: dict[str, Any] = {
     "registry": "prod",
@@ -408,6 +412,12 @@ DENIED: list[tuple[str, dict[str, Any], dict[str, Any], bool]] = [
     ("one for others", {"actions": ["delete"]}, {"issuer": "github", "unless": {"repository_id": "1"}}, True),
     ("the catalog", {"catalog": True}, {"catalog": True}, True),
     ("no catalog", {"catalog": True}, {}, False),
+    (
+        "more names than are looked at",
+        {"repositories": ["c/{ref|large}/{ref|large}"]},
+        {"repositories": ["c/**"], "actions": ["push"]},
+        True,
+    ),
 ]
 
 

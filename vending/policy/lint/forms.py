@@ -1,4 +1,4 @@
-"""What the values of claims look like, for advice: values that no token has, and templates that nothing fills.
+"""What providers send, for advice: which claims, what their values look like, and which ids stand behind names.
 
 Only what a provider documents or its identifiers cannot but follow; a claim that is not listed may hold anything. The
 sources are those of `presets.py`.
@@ -8,11 +8,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from difflib import get_close_matches
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from vending.policy.claims import ClaimPath, parse_key
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from vending.policy.policy import PolicyIssuer
+    from vending.policy.presets import Preset
 
 _GUID: Final = r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 _EXAMPLE_GUID: Final = "00000000-0000-0000-0000-000000000000"
@@ -128,3 +134,31 @@ REPLACED_BY: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
     }
 )
 """Preset, then a claim that can be renamed or given away, to the immutable one that says the same."""
+
+_IN_EVERY_TOKEN: Final = frozenset({"aud", "exp", "iat", "iss", "jti", "nbf"})
+"""Claims that verification has judged already; a rule has no use for them."""
+
+
+def form_of(preset: Preset, claim: ClaimPath) -> Form | None:
+    """Return what the values of a claim look like; None where they may be anything."""
+    return FORMS.get(preset.name, {}).get(written(claim))
+
+
+def is_sent(preset: Preset, claim: ClaimPath) -> bool:
+    """Tell whether a provider sends a claim; a pointer may lead into a list or to an object on the way."""
+    return preset.sends(claim[0]) or any(
+        len(known) > 1 and known[: len(claim)] == claim for known in map(parse_key, preset.types)
+    )
+
+
+def not_sent(issuer: PolicyIssuer, key: str, effect: str) -> str:
+    """Say that an issuer does not send a claim, what follows, and what to write instead."""
+    known = issuer.preset.types
+    close = get_close_matches(key, known, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(sorted(known.keys() - _IN_EVERY_TOKEN))}"
+    return f"tokens of {issuer.name} have no claim {key!r}, so {effect}; {hint}"
+
+
+def written(claim: ClaimPath) -> str:
+    """Write a claim as the tables of presets do."""
+    return claim[0] if len(claim) == 1 else "".join(f"/{part.replace('~', '~0').replace('/', '~1')}" for part in claim)

@@ -1,0 +1,54 @@
+"""Criticise a policy that loads: what its author may not want, and what to write instead. Changes no decision.
+
+`POLICY_CHECKS`, `RULE_CHECKS` and `CONDITION_CHECKS` list everything that is looked for. docs/policy.md explains every
+code with an example and a fix, and a test holds the two together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from vending.policy.lint.callers import impossible_value, no_immutable_id, subject_match, unknown_claim
+from vending.policy.lint.codes import INFORMATION, Findings, Lint
+from vending.policy.lint.effect import duplicate_rule, expired_rule, unreachable_rule
+from vending.policy.lint.grants import denied_grant, grant_everything, pull_without_metadata_read, push_without_pull
+from vending.policy.lint.surroundings import service_principal, shared_audience
+from vending.policy.lint.templates import templates
+from vending.policy.lint.view import RuleSubject, Subject, View
+
+if TYPE_CHECKING:
+    from vending.policy.loading import Loaded
+    from vending.policy.problems import Problem
+
+__all__ = ["INFORMATION", "Lint", "lint"]
+
+PolicyCheck: TypeAlias = Callable[[View, float], Findings]
+RuleCheck: TypeAlias = Callable[[RuleSubject, View, float], Findings]
+ConditionCheck: TypeAlias = Callable[[Subject], Findings]
+
+POLICY_CHECKS: Final[tuple[PolicyCheck, ...]] = (service_principal, shared_audience)
+RULE_CHECKS: Final[tuple[RuleCheck, ...]] = (
+    no_immutable_id,
+    unreachable_rule,
+    duplicate_rule,
+    expired_rule,
+    templates,
+    denied_grant,
+    push_without_pull,
+    pull_without_metadata_read,
+    grant_everything,
+)
+CONDITION_CHECKS: Final[tuple[ConditionCheck, ...]] = (unknown_claim, subject_match, impossible_value)
+"""What is looked for in the conditions of rules and of deny entries."""
+
+
+def lint(loaded: Loaded, now: float) -> tuple[Problem, ...]:
+    """Return the warnings about a policy, in the order of the file. `now` is in seconds since the epoch."""
+    view = View.of(loaded)
+    findings = [finding for check in POLICY_CHECKS for finding in check(view, now)]
+    for rule in view.rules:
+        findings += [finding for check in RULE_CHECKS for finding in check(rule, view, now)]
+    for subject in (*view.rules, *view.denies):
+        findings += [finding for check in CONDITION_CHECKS for finding in check(subject)]
+    return tuple(sorted(loaded.document.place(findings)))

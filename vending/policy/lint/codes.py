@@ -1,0 +1,61 @@
+"""What lint may find, by name. Finds nothing itself; docs/policy.md explains each code with an example and a fix."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from vending.policy.problems import Finding, Path
+
+if TYPE_CHECKING:
+    from vending.policy.problems import Severity
+
+
+class Lint(StrEnum):
+    """Name one thing that a policy's author may not want; stable."""
+
+    NO_IMMUTABLE_ID = "no_immutable_id"
+    """A rule knows its callers by names that can be given to others."""
+    UNKNOWN_CLAIM = "unknown_claim"
+    """The issuer does not send the claim."""
+    SUBJECT_MATCH = "subject_match"
+    """`sub` is compared where its form depends on the caller's settings."""
+    IMPOSSIBLE_VALUE = "impossible_value"
+    """No token has such a value in this claim."""
+    MUTABLE_TEMPLATE = "mutable_template"
+    """A template inserts a name that can change hands, where an id would not."""
+    UNPINNED_TEMPLATE = "unpinned_template"
+    """A template inserts a claim whose value the caller chooses."""
+    EMPTY_TEMPLATE = "empty_template"
+    """A template inserts a claim that is never part of a repository name."""
+    UNREACHABLE_RULE = "unreachable_rule"
+    """`unless` excludes every caller that `when` admits."""
+    DUPLICATE_RULE = "duplicate_rule"
+    """Two rules say the same."""
+    EXPIRED_RULE = "expired_rule"
+    """The last valid day has passed."""
+    DENIED_GRANT = "denied_grant"
+    """A deny entry takes away everything that is granted."""
+    PUSH_WITHOUT_PULL = "push_without_pull"
+    """Clients that push also read."""
+    PULL_WITHOUT_METADATA_READ = "pull_without_metadata_read"
+    """Listing tags needs more than pull."""
+    GRANT_EVERYTHING = "grant_everything"
+    """A pattern covers every repository of the registry."""
+    SERVICE_PRINCIPAL = "service_principal"
+    """An identity with a stored secret."""
+    SHARED_AUDIENCE = "shared_audience"
+    """Tokens meant for other services are accepted too."""
+
+
+INFORMATION: Final = frozenset({Lint.PULL_WITHOUT_METADATA_READ})
+"""What is worth knowing and often right as it is; everything else is a warning."""
+
+Findings: TypeAlias = Iterator[Finding]
+
+
+def finding(code: Lint, path: Path, message: str, *, at_key: bool = False) -> Finding:
+    """Say what was found at a path of the policy, with the severity of its code."""
+    severity: Severity = "info" if code in INFORMATION else "warning"
+    return Finding(path, code, message, at_key, severity)

@@ -1,0 +1,160 @@
+"""Criticise what is granted: nothing after all, too little to be of use, or everything."""
+
+from __future__ import annotations
+
+from itertools import product
+from math import prod
+from typing import TYPE_CHECKING, Final
+
+from vending.policy.lint.codes import Findings, Lint, finding
+from vending.policy.lint.containment import contains
+from vending.policy.lint.implication import excludes, implies
+from vending.policy.patterns import has_substance, is_literal
+from vending.policy.repositories import Insertion, compile_template
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from vending.policy.lint.view import RuleSubject, View
+    from vending.policy.models import GrantModel
+    from vending.policy.policy import Deny, Grant, Rule
+    from vending.policy.problems import Path
+
+_MAX_NAMES: Final = 200
+"""How many names that maps make are looked at one by one."""
+
+
+# --- Nothing after all ------------------------------------------------------------------------------------------------
+
+
+def denied_grant(rule: RuleSubject, view: View, now: float) -> Findings:
+    """Find grants that deny entries take away from everybody whom the rule matches."""
+    if not rule.model.enabled:
+        return
+    denies = [[deny for deny in view.denies_of[c.issuer] if _surely_holds(deny, c)] for c in rule.compiled]
+    if not all(denies):
+        return
+    for number, grant in enumerate(rule.model.grant):
+        path: Path = (*rule.path, "grant", number)
+        covering = [
+            [d.covers for d in of_issuer if d.covers.registry in {None, grant.registry}] for of_issuer in denies
+        ]
+        if grant.catalog and all(any(covers.catalog for covers in of_issuer) for of_issuer in covering):
+            yield finding(
+                Lint.DENIED_GRANT, (*path, "catalog"), "a deny entry takes the catalog away; remove one of the two"
+            )
+        taken = {
+            (text, str(action))
+            for text in grant.repositories or ()
+            for action in grant.actions or ()
+            if all(_takes(of_issuer, _patterns(text, view), action) for of_issuer in covering)
+        }
+        yield from _denied(grant, path, taken)
+
+
+def _denied(grant: GrantModel, path: Path, taken: set[tuple[str, str]]) -> Findings:
+    """Report what is taken away as a whole: the grant, or else its single entries and actions."""
+    entries, actions = grant.repositories or [], grant.actions or []
+    if not taken:
+        return
+    message = "a deny entry takes away {}; remove it here, or narrow the deny entry"
+    if len(taken) == len(set(entries)) * len(set(actions)):
+        yield finding(Lint.DENIED_GRANT, path, message.format("all that is granted here"))
+        return
+    for number, text in enumerate(entries):
+        if all((text, action) in taken for action in actions):
+            yield finding(Lint.DENIED_GRANT, (*path, "repositories", number), message.format(repr(text)))
+    for number, action in enumerate(actions):
+        if all((text, action) in taken for text in entries):
+            yield finding(Lint.DENIED_GRANT, (*path, "actions", number), message.format(action))
+
+
+def _surely_holds(deny: Deny, rule: Rule) -> bool:
+    """Tell whether a deny entry holds for every caller that a rule matches."""
+    for condition in deny.when:
+        if not any(implies(known, condition) for known in rule.when):
+            return False
+    return not deny.unless or any(excludes(known, condition) for condition in deny.unless for known in rule.when)
+
+
+def _takes(covering: Sequence[Grant], patterns: list[str], action: str) -> bool:
+    able = [covers for covers in covering if action in covers.actions]
+    return all(any(_covers(grant, pattern) for grant in able) for pattern in patterns)
+
+
+def _covers(grant: Grant, pattern: str) -> bool:
+    return pattern in grant.names or any(contains(glob.text, pattern) for glob in grant.globs)
+
+
+def _patterns(text: str, view: View) -> list[str]:
+    """Return patterns that together match every name which an entry can stand for."""
+    if "{" not in text:
+        return [text]
+    template = compile_template(text, view.loaded.model.maps)
+    choices = [_choices(part) for part in template.parts]
+    if prod(map(len, choices)) > _MAX_NAMES:
+        choices = [[_widest(part)] for part in template.parts]
+    return ["/".join(parts) for parts in product(*choices)]
+
+
+def _choices(part: str | Insertion) -> list[str]:
+    if isinstance(part, Insertion) and part.table is not None:
+        return sorted(set(part.table.values()))
+    return [_widest(part)]
+
+
+def _widest(part: str | Insertion) -> str:
+    """Return the one pattern for all that a part can be."""
+    if isinstance(part, str):
+        return part
+    return "*" if part.table is None and not part.many else "**"
+
+
+# --- Too little to be of use ------------------------------------------------------------------------------------------
+
+
+def push_without_pull(rule: RuleSubject, view: View, now: float) -> Findings:
+    """Find what may be pushed and not pulled."""
+    for path, names in _lacking(rule, "push", "pull"):
+        message = f"clients that push also read what is there, and {names} cannot be read; add pull"
+        yield finding(Lint.PUSH_WITHOUT_PULL, path, message)
+
+
+def pull_without_metadata_read(rule: RuleSubject, view: View, now: float) -> Findings:
+    """Find what may be pulled, and whose tags cannot be listed."""
+    for path, names in _lacking(rule, "pull", "metadata_read"):
+        message = f"the tags of {names} cannot be listed with pull alone; add metadata_read where that is needed"
+        yield finding(Lint.PULL_WITHOUT_METADATA_READ, path, message)
+
+
+def _lacking(rule: RuleSubject, has: str, lacks: str) -> Iterator[tuple[Path, str]]:
+    """Find grants that give one action without another that no grant of the rule gives for the same repositories."""
+    given = {(grant.registry, text) for _, grant, text in rule.entries() if lacks in (grant.actions or ())}
+    patterns = [(registry, text) for registry, text in given if not is_literal(text)]
+    for number, grant in enumerate(rule.model.grant):
+        actions = grant.actions or []
+        if has not in actions or lacks in actions:
+            continue
+        names = [
+            text
+            for text in grant.repositories or ()
+            if (grant.registry, text) not in given
+            and not any(registry == grant.registry and contains(pattern, text) for registry, pattern in patterns)
+        ]
+        if names:
+            yield (*rule.path, "grant", number, "actions"), ", ".join(names)
+
+
+# --- Everything -------------------------------------------------------------------------------------------------------
+
+
+def grant_everything(rule: RuleSubject, view: View, now: float) -> Findings:
+    """Find patterns that cover every repository."""
+    for path, grant, text in rule.entries():
+        if not has_substance(text):
+            yield finding(
+                Lint.GRANT_EVERYTHING,
+                path,
+                f"{text} covers whatever is in {grant.registry}, now and later; name repositories, or a prefix as in "
+                "web/**",
+            )

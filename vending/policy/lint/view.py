@@ -1,0 +1,151 @@
+"""A policy as its critics look at it: what is written beside what it compiles to, with its place. Judges nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from vending.policy.claims import ClaimPath, parse_key
+from vending.policy.conditions import Scalar
+from vending.policy.models import DenyModel, GrantModel, RuleModel, as_list
+from vending.policy.patterns import is_literal
+from vending.policy.problems import Path
+
+if TYPE_CHECKING:
+    from vending.policy.loading import Loaded
+    from vending.policy.policy import Deny, PolicyIssuer, Rule
+
+
+@dataclass(frozen=True, slots=True)
+class Clause:
+    """One condition as it is written. `where` is `when` or `unless`."""
+
+    where: str
+    key: str
+    claim: ClaimPath
+    values: tuple[Scalar, ...]
+    path: Path
+    is_list: bool
+
+    def place(self, number: int) -> Path:
+        """Return the path of one of the values."""
+        return (*self.path, number) if self.is_list else self.path
+
+    @property
+    def pins(self) -> bool:
+        """Tell whether the claim can only have values that are written out."""
+        return self.where == "when" and all(
+            not isinstance(value, str) or (value != "" and is_literal(value)) for value in self.values
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A rule or deny entry with its issuers and conditions."""
+
+    model: RuleModel | DenyModel
+    path: Path
+    issuers: tuple[PolicyIssuer, ...]
+    clauses: tuple[Clause, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RuleSubject(Subject):
+    """A rule, with what its grants name."""
+
+    model: RuleModel
+    compiled: tuple[Rule, ...]
+    """The rule as each of its issuers sees it."""
+
+    @property
+    def meaning(self) -> object:
+        """Return what the rule says, whatever its name and the order in which it says it."""
+        return _meaning(self.model)
+
+    def entries(self) -> Iterator[tuple[Path, GrantModel, str]]:
+        """Yield path, grant and text of every entry of `repositories`."""
+        for number, grant in enumerate(self.model.grant):
+            for position, text in enumerate(grant.repositories or ()):
+                yield (*self.path, "grant", number, "repositories", position), grant, text
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A policy as the checks look at it."""
+
+    loaded: Loaded
+    rules: tuple[RuleSubject, ...]
+    denies: tuple[Subject, ...]
+    denies_of: Mapping[str, tuple[Deny, ...]]
+    """The enabled deny entries, for each issuer by name."""
+    twins: Mapping[object, RuleModel]
+    """What a rule says, to the first rule that says so."""
+
+    @classmethod
+    def of(cls, loaded: Loaded) -> View:
+        """Look at a policy."""
+        issuers = {issuer.name: issuer for issuer in loaded.policy.issuers.values()}
+        compiled: dict[str, list[Rule]] = {}
+        for of_issuer in loaded.policy.rules.values():
+            for rule in of_issuer.rules:
+                compiled.setdefault(rule.name, []).append(rule)
+        twins: dict[object, RuleModel] = {}
+        for model in loaded.model.rules:
+            twins.setdefault(_meaning(model), model)
+        return cls(
+            loaded=loaded,
+            rules=tuple(
+                RuleSubject(
+                    model,
+                    ("rules", number),
+                    tuple(issuers[name] for name in as_list(model.issuer)),
+                    _clauses(model, ("rules", number)),
+                    tuple(compiled[model.name]),
+                )
+                for number, model in enumerate(loaded.model.rules)
+            ),
+            denies=tuple(
+                Subject(
+                    model,
+                    ("deny", number),
+                    tuple(issuers[name] for name in as_list(model.issuer or [])),
+                    _clauses(model, ("deny", number)),
+                )
+                for number, model in enumerate(loaded.model.deny)
+            ),
+            denies_of={
+                name: tuple(deny for deny in of_issuer.denies if deny.enabled)
+                for name, of_issuer in loaded.policy.rules.items()
+            },
+            twins=twins,
+        )
+
+
+def _clauses(model: RuleModel | DenyModel, path: Path) -> tuple[Clause, ...]:
+    return tuple(
+        Clause(where, key, parse_key(key), tuple(as_list(value)), (*path, where, key), isinstance(value, list))
+        for where, conditions in (("when", model.when), ("unless", model.unless))
+        for key, value in (conditions or {}).items()
+    )
+
+
+def _meaning(rule: RuleModel) -> object:
+    return (
+        frozenset(as_list(rule.issuer)),
+        _said(rule.when),
+        _said(rule.unless or {}),
+        frozenset(
+            (grant.registry, frozenset(grant.repositories or ()), frozenset(grant.actions or ()), grant.catalog)
+            for grant in rule.grant
+        ),
+        rule.mode,
+        rule.enabled,
+    )
+
+
+def _said(conditions: Mapping[str, Scalar | list[Scalar]]) -> object:
+    # Python holds 1 and True for equal.
+    return frozenset(
+        (parse_key(key), frozenset((type(item), item) for item in as_list(value))) for key, value in conditions.items()
+    )
