@@ -216,7 +216,7 @@ def test_containerd_pulls_with_the_kubelets_form_of_the_credential(live: Live, d
 def short_lived(live: Live) -> Iterator[Callable[[], None]]:
     """Have the registry give out tokens of a few seconds; call the fixture's value to end that."""
     tokens = live.stack.registry.tokens
-    lifetime = 8
+    lifetime = 5
 
     def shortened(claims: dict[str, object]) -> dict[str, object]:
         return {**claims, "exp": int(time.time()) + lifetime}
