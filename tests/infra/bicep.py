@@ -112,7 +112,7 @@ class Parser:
         return found.group()
 
     def file(self) -> list[Statement]:
-        statements = []
+        statements: list[Statement] = []
         while True:
             decorators = []
             while self.take("@", lines=True):

@@ -11,7 +11,8 @@ GROUP = "rg-vending"
 
 
 def registry_id(name: str, subscription: str = SUBSCRIPTION) -> str:
-    return f"/subscriptions/{subscription}/resourceGroups/rg-images/providers/Microsoft.ContainerRegistry/registries/{name}"
+    group = f"/subscriptions/{subscription}/resourceGroups/rg-images"
+    return f"{group}/providers/Microsoft.ContainerRegistry/registries/{name}"
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,8 @@ def stand_ins() -> Path:
             executable.chmod(0o755)
         overrides = "\n".join(f'    "{source}" = "{folder}"' for source in PROVIDERS.values())
         (folder / "cli.tfrc").write_text(
-            f"disable_checkpoint = true\nprovider_installation {{\n  dev_overrides {{\n{overrides}\n  }}\n  direct {{}}\n}}\n"
+            "disable_checkpoint = true\n"
+            f"provider_installation {{\n  dev_overrides {{\n{overrides}\n  }}\n  direct {{}}\n}}\n"
         )
 
     inputs = [LOCKS / "bindings.txt", HERE / "terraform_provider" / "schema.py", *sorted(TERRAFORM.glob("*.tf"))]

@@ -1,4 +1,4 @@
-"""Terraform's configuration is formatted, valid and planned by the real Terraform; see terraform.py for what stands in."""
+"""The configuration is formatted, valid and planned by the real Terraform; terraform.py tells what stands in."""
 
 from __future__ import annotations
 

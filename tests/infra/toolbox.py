@@ -91,7 +91,14 @@ def python_tools(name: str) -> Path:
 
     def make() -> None:
         succeed([sys.executable, "-m", "venv", folder], seconds=SETUP_SECONDS)
-        install = ["install", "--quiet", "--disable-pip-version-check", "--require-hashes", "-r", requirements]
+        install: list[str | Path] = [
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--require-hashes",
+            "-r",
+            requirements,
+        ]
         succeed([folder / "bin" / "python", "-m", "pip", *install], seconds=SETUP_SECONDS)
 
     return once(folder, [requirements], make) / "bin"
@@ -114,7 +121,14 @@ def bindings() -> Path:
     requirements, folder = LOCKS / "bindings.txt", CACHE / "bindings"
 
     def make() -> None:
-        options = ["--quiet", "--disable-pip-version-check", "--no-deps", "--require-hashes", "-r", requirements]
+        options: list[str | Path] = [
+            "--quiet",
+            "--disable-pip-version-check",
+            "--no-deps",
+            "--require-hashes",
+            "-r",
+            requirements,
+        ]
         succeed([sys.executable, "-m", "pip", "download", *options, "-d", folder], seconds=SETUP_SECONDS)
 
     return once(folder, [requirements], make)

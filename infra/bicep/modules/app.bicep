@@ -77,10 +77,9 @@ resource plan 'Microsoft.Web/serverfarms@2025-03-01' = {
 }
 
 resource site 'Microsoft.Web/sites@2025-03-01' = {
+  // checkov:skip=CKV_AZURE_212: scaled to zero on purpose; always-ready instances are a parameter
   // checkov:skip=CKV_AZURE_17: callers have an OIDC token, not a client certificate
-  // checkov:skip=CKV_AZURE_56: Easy Auth takes the Authorization header for itself and refuses foreign tokens
   // checkov:skip=CKV_AZURE_78: Flex rejects ftpsState; both basic publishing credentials are off below
-  // checkov:skip=CKV_AZURE_88: nothing is mounted: state lives in the replay table and the policy blob
   // checkov:skip=CKV_AZURE_213: health checks are not documented for Flex; /readyz is for the operator's own monitor
   // checkov:skip=CKV_AZURE_222: CI jobs call from the internet
   name: siteName

@@ -16,8 +16,7 @@ resource account 'Microsoft.Storage/storageAccounts@2025-06-01' = {
   // checkov:skip=CKV_AZURE_206: locally redundant on purpose: a package is deployed again, seen tokens live for minutes
   // checkov:skip=CKV_AZURE_35: without a virtual network the app comes from changing addresses; Entra is the only way in
   // checkov:skip=CKV_AZURE_59: without a virtual network the account has no other address; anonymous reads are off
-  // checkov:skip=CKV_AZURE_33: the host writes to no queue
-  // checkov:skip=CKV_AZURE_1: a name of letters, digits and uniqueString, made in main.bicep
+  // checkov:skip=CKV_AZURE_43: a name of letters, digits and uniqueString, made in main.bicep
   name: accountName
   location: location
   tags: tags

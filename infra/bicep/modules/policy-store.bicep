@@ -13,10 +13,10 @@ param workspaceId string
 var roles = loadJsonContent('../../shared/roles.json')
 
 resource account 'Microsoft.Storage/storageAccounts@2025-06-01' = {
+  // checkov:skip=CKV_AZURE_206: zone-redundant, and the policy lives in version control
   // checkov:skip=CKV_AZURE_35: without a virtual network the app comes from changing addresses; Entra is the only way in
   // checkov:skip=CKV_AZURE_59: without a virtual network the account has no other address; anonymous reads are off
-  // checkov:skip=CKV_AZURE_33: no queue is used
-  // checkov:skip=CKV_AZURE_1: a name of letters, digits and uniqueString, made in main.bicep
+  // checkov:skip=CKV_AZURE_43: a name of letters, digits and uniqueString, made in main.bicep
   name: accountName
   location: location
   tags: tags

@@ -10,12 +10,8 @@ param workspaceId string
 resource registry 'Microsoft.ContainerRegistry/registries@2025-11-01' = {
   // checkov:skip=CKV_AZURE_139: CI runners outside the network push and pull; a private registry is the operator's choice
   // checkov:skip=CKV_AZURE_163: scanning is a plan of Defender for the subscription, not of one registry
-  // checkov:skip=CKV_AZURE_164: content trust is deprecated by Docker and Azure; sign with Notation or cosign
-  // checkov:skip=CKV_AZURE_165: replication needs Premium
   // checkov:skip=CKV_AZURE_166: quarantine needs Premium and a scanner that releases images
-  // checkov:skip=CKV_AZURE_167: a retention policy for untagged manifests needs Premium and is the operator's choice
   // checkov:skip=CKV_AZURE_233: zone redundancy needs Premium
-  // checkov:skip=CKV_AZURE_237: dedicated data endpoints need Premium
   name: name
   location: location
   tags: tags

@@ -16,7 +16,7 @@ from concurrent import futures
 from pathlib import Path
 from typing import Any
 
-import grpc  # type: ignore[import-not-found]
+import grpc  # type: ignore[import-untyped]
 import msgpack  # type: ignore[import-not-found]
 from tf.gen import grpc_controller_pb2 as controller  # type: ignore[import-not-found]
 from tf.gen import grpc_controller_pb2_grpc as controller_rpc

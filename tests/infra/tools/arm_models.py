@@ -1,8 +1,8 @@
 """Print what Azure's own models call the properties of a resource, as JSON; runs where the azure-mgmt packages are.
 
 Arguments: `Microsoft.Web/sites=azure.mgmt.web:Site` and so on. A type becomes {property: description}, where a
-description is {"values": […]} for an enumeration, {"properties": {…}} for an object, and {} for anything else. Read-only
-properties are left out, since a template may not set them.
+description is {"values": […]} for an enumeration, {"properties": {…}} for an object, and {} for anything else.
+Read-only properties are left out, since a template may not set them.
 """
 
 from __future__ import annotations
