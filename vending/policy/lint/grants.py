@@ -43,10 +43,11 @@ def denied_grant(rule: RuleSubject, view: View, now: float) -> Findings:
             yield finding(
                 Lint.DENIED_GRANT, (*path, "catalog"), "a deny entry takes the catalog away; remove one of the two"
             )
+        at_risk = [a for a in grant.actions or () if all(any(a in c.actions for c in some) for some in covering)]
         taken = {
             (text, str(action))
+            for action in at_risk
             for text in grant.repositories or ()
-            for action in grant.actions or ()
             if all(_takes(of_issuer, _patterns(text, view), action) for of_issuer in covering)
         }
         yield from _denied(grant, path, taken)

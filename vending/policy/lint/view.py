@@ -57,11 +57,8 @@ class RuleSubject(Subject):
     model: RuleModel
     compiled: tuple[Rule, ...]
     """The rule as each of its issuers sees it."""
-
-    @property
-    def meaning(self) -> object:
-        """Return what the rule says, whatever its name and the order in which it says it."""
-        return _meaning(self.model)
+    meaning: object
+    """What the rule says, whatever its name and the order in which it says it."""
 
     def entries(self) -> Iterator[tuple[Path, GrantModel, str]]:
         """Yield path, grant and text of every entry of `repositories`."""
@@ -90,21 +87,23 @@ class View:
         for of_issuer in loaded.policy.rules.values():
             for rule in of_issuer.rules:
                 compiled.setdefault(rule.name, []).append(rule)
+        rules = tuple(
+            RuleSubject(
+                model,
+                ("rules", number),
+                tuple(issuers[name] for name in as_list(model.issuer)),
+                _clauses(model, ("rules", number)),
+                tuple(compiled[model.name]),
+                _meaning(model),
+            )
+            for number, model in enumerate(loaded.model.rules)
+        )
         twins: dict[object, RuleModel] = {}
-        for model in loaded.model.rules:
-            twins.setdefault(_meaning(model), model)
+        for subject in rules:
+            twins.setdefault(subject.meaning, subject.model)
         return cls(
             loaded=loaded,
-            rules=tuple(
-                RuleSubject(
-                    model,
-                    ("rules", number),
-                    tuple(issuers[name] for name in as_list(model.issuer)),
-                    _clauses(model, ("rules", number)),
-                    tuple(compiled[model.name]),
-                )
-                for number, model in enumerate(loaded.model.rules)
-            ),
+            rules=rules,
             denies=tuple(
                 Subject(
                     model,
