@@ -163,3 +163,11 @@ def test_the_manifests_fit_each_other() -> None:
         "acr-pull-secret",
         pod["serviceAccountName"],
     )
+
+
+def test_the_credential_helper_is_as_clean_as_the_rest() -> None:
+    """It has no `.py` in its name, so what checks the tree passes it by."""
+    helper = CLIENTS / "docker-credential-acr-vending"
+    passes(BIN / "ruff", "check", helper, cwd=CLIENTS.parent)
+    passes(BIN / "ruff", "format", "--check", helper, cwd=CLIENTS.parent)
+    passes(BIN / "mypy", helper, cwd=CLIENTS.parent)
