@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: help setup demo test lint fmt bench lock clean
+.PHONY: help setup demo test lint fmt bench soak fuzz lock clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -33,6 +33,12 @@ fmt: $(READY) ## Format the code.
 
 bench: $(READY) ## Run the benchmarks; prints a table and writes bench/results/*.json.
 	$(BIN)/python -m bench
+
+soak: $(READY) ## Run under load, faults and key rotations for SOAK_SECONDS (600).
+	$(BIN)/python -m tests.soak --seconds $(or $(SOAK_SECONDS),600)
+
+fuzz: $(READY) ## Fuzz what reads strangers' input for FUZZ_SECONDS (60).
+	$(BIN)/python -m tests.fuzz --seconds $(or $(FUZZ_SECONDS),60)
 
 lock: ## Resolve requirements*.in into the hash-locked files, for Python 3.11 to 3.13.
 	$(PYTHON) -m venv .venv-lock
