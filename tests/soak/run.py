@@ -1,0 +1,111 @@
+"""Run a soak: start the stack, let load and chaos loose on it, and say what was lost or piled up."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+
+import httpx
+
+from devstack.policy import policy_text
+from devstack.stack import Stack, Upstreams
+from tests.soak.chaos import Chaos
+from tests.soak.load import Load
+from tests.soak.watch import MOST_IDLE_SOCKETS, AuditLog, Sample, growth, sample
+
+_DEADLINE_SECONDS = 10
+_SAMPLE_SECONDS = 0.5
+_REPORT_SECONDS = 10.0
+_SETTLE_SECONDS = 120.0
+"""An issuer that was asked for an unknown key is asked again after a minute; a registry that throttled likewise."""
+_IDENTITY_LIFETIME = 320
+"""Of which the last five minutes are not used, so that the identity endpoint is asked for each exchange."""
+_ROTATE_SECONDS = 24.0
+"""Three issuers take turns, so each changes its keys every 72 seconds."""
+
+
+@dataclass
+class Soak:
+    """What came of it."""
+
+    sent: int = 0
+    problems: list[str] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
+
+
+def soak(seconds: float, rate: float, seed: int, say: Callable[[str], None]) -> Soak:
+    """Soak the service for `seconds` at `rate` calls a second; the same `seed` brings the same faults."""
+    logging.getLogger("aiohttp").setLevel(logging.CRITICAL)  # Upstreams say much about callers that give up.
+    settings = {"VENDING_DEADLINE_SECONDS": str(_DEADLINE_SECONDS)}
+    with Upstreams(docker_registry=False) as upstreams:
+        upstreams.identity.lifetime = _IDENTITY_LIFETIME
+        policy = policy_text(upstreams) + "\nlimits: {requests_per_minute: 1000000}\n"
+        with Stack(upstreams, policy=policy, settings=settings) as stack:
+            return asyncio.run(_soak(stack, seconds, rate, Random(seed), say))
+
+
+async def _soak(stack: Stack, seconds: float, rate: float, random: Random, say: Callable[[str], None]) -> Soak:
+    outcome = Soak()
+    audit = AuditLog(stack.host.pid)
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
+    async with httpx.AsyncClient(base_url=stack.url, timeout=60, limits=limits, trust_env=False) as client:
+        load, chaos = Load(stack.upstreams, client, random), Chaos(stack.upstreams, random)
+        work = [
+            asyncio.create_task(coroutine)
+            for coroutine in (load.run(rate), chaos.spoil(), chaos.rotate(min(_ROTATE_SECONDS, seconds / 4)))
+        ]
+        await _watch(stack.host.pid, seconds, load, outcome, say)
+        for task in work:
+            task.cancel()
+        await asyncio.gather(*work, return_exceptions=True)
+        stack.upstreams.heal()
+        await load.drain()
+        say("the storm is over: everything must be well again")
+        await load.settle(_SETTLE_SECONDS)
+        idle = sample(stack.host.pid)
+    outcome.sent = load.sent
+    with contextlib.closing(audit):
+        audit.read()
+    say(f"faults: {dict(chaos.done.most_common())}")
+    say(f"answers: {dict(load.answers.most_common())}; {load.held_back} calls held back")
+    outcome.problems += [*load.problems, *audit.internal_errors[:5], *_audit_problems(load, audit)]
+    outcome.problems += growth(outcome.samples)
+    if idle.sockets > MOST_IDLE_SOCKETS:
+        outcome.problems.append(f"{idle.sockets} sockets are open when nothing is under way")
+    return outcome
+
+
+async def _watch(pid: int, seconds: float, load: Load, outcome: Soak, say: Callable[[str], None]) -> None:
+    """Take samples until the time is over, and report now and then."""
+    started = time.monotonic()
+    reported = started
+    while (now := time.monotonic()) < started + seconds:
+        outcome.samples.append(sample(pid))
+        if now - reported >= _REPORT_SECONDS:
+            reported = now
+            say(_progress(now - started, load, outcome.samples[-1]))
+        await asyncio.sleep(_SAMPLE_SECONDS)
+
+
+def _progress(elapsed: float, load: Load, latest: Sample) -> str:
+    ordered = sorted(load.latencies)
+    p50, p99 = (ordered[int(len(ordered) * share)] * 1000 if ordered else 0.0 for share in (0.5, 0.99))
+    load.latencies.clear()
+    well = load.answers["200"]
+    return (
+        f"{elapsed:5.0f} s  {load.sent} calls, {well} granted, p50 {p50:.0f} ms, p99 {p99:.0f} ms, "
+        f"{latest.memory_kib / 1024:.0f} MiB, {latest.sockets} sockets, {len(load.problems)} problems"
+    )
+
+
+def _audit_problems(load: Load, audit: AuditLog) -> list[str]:
+    """Every call has one event, and no event comes twice."""
+    events = audit.request_ids.total()
+    problems = [] if events == load.sent else [f"{load.sent} calls, but {events} audit events"]
+    twice = [request_id for request_id, count in audit.request_ids.items() if count > 1]
+    return problems + ([f"{len(twice)} requests have more than one audit event"] if twice else [])
