@@ -344,6 +344,13 @@ PROJECT = "oidc.circleci.com/project-id"
         NO,
     ),
     (
+        "naming one of two triggers does not accept both",
+        "github",
+        {"event_name": ["workflow_run"]},
+        {"event_name": ["workflow_run", "pull_request_target"]},
+        "trigger_refused",
+    ),
+    (
         "a trigger is named by pointer too",
         "github",
         {"/event_name": "workflow_run"},
@@ -512,6 +519,14 @@ def mine(**conditions: Any) -> dict[str, Any]:
         {},
         "scope_not_granted",
     ),
+    (
+        "a deny is not told beside what nobody grants",
+        [deny("d", "web/api")],
+        f"repository:web/ui:push {PUSH}",
+        {},
+        "scope_not_granted",
+    ),
+    ("a deny is told beside what is granted", [deny("d", "web/api")], f"{PUSH} registry:catalog:*", {}, DENIED),
     ("a catalog deny leaves repositories", [deny("d", catalog=True)], BOTH, {}, YES),
     ("a repository deny leaves the catalog", [deny("d", "**", actions="pull push")], "registry:catalog:*", {}, YES),
     ("a catalog deny takes the catalog", [deny("d", catalog=True)], "registry:catalog:*", {}, DENIED),
