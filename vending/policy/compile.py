@@ -37,7 +37,12 @@ def merge(directory: FilePath, read_bytes: Callable[[FilePath], bytes]) -> Docum
     """Merge the files of a directory into one document. Raises `PolicyError`."""
     read: list[Document] = []
     problems: list[Problem] = []
-    for path in policy_files(directory):
+    try:
+        paths = policy_files(directory)
+    except OSError as error:
+        message = f"the directory cannot be read: {error.strerror or type(error).__name__}"
+        raise PolicyError([Problem(str(directory), 1, 1, Code.FILE, message)]) from None
+    for path in paths:
         try:
             read.append(documents.read(read_bytes(path), str(path)))
         except PolicyError as error:

@@ -29,7 +29,7 @@ MAX_DEPTH: Final = 32
 """Lists and mappings inside each other; a policy needs seven."""
 
 _MAX_DIGITS: Final = 18
-"""Characters of an integer: what every parser holds in 64 bits."""
+"""Digits of an integer: what every parser holds in 64 bits."""
 
 _REJECTED: Final = object()
 """Stands for a scalar that was reported and has no value."""
@@ -388,7 +388,7 @@ class _YamlBuilder:
             at = place if text else self.places.keys.get(path, place)
             return self._reject(path, at, Code.EMPTY, "there is no value here; write one, or remove the key")
         if _INTEGER.fullmatch(text):
-            if len(text) > _MAX_DIGITS:
+            if len(text.lstrip("-")) > _MAX_DIGITS:
                 return self._reject(path, place, Code.AMBIGUOUS_SCALAR, "the number is too large; put quotes around it")
             return int(text)
         if text == "<<" and is_key:
@@ -436,7 +436,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _integer(text: str) -> int:
-    if len(text) > _MAX_DIGITS:
+    if len(text.lstrip("-")) > _MAX_DIGITS:
         raise _Suspect
     return int(text)
 
@@ -540,7 +540,7 @@ class _JsonScanner:
             if word == "null":
                 message = "null is no value; write one, or remove the key"
                 self._note(levels, lines.place(token.start()), Code.EMPTY, message)
-            elif word[0] in "-0123456789NI" and (not _INTEGER.fullmatch(word) or len(word) > _MAX_DIGITS):
+            elif word[0] in "-0123456789NI" and (not _INTEGER.fullmatch(word) or len(word.lstrip("-")) > _MAX_DIGITS):
                 message = f"{word[:40]} is no whole number of at most {_MAX_DIGITS} digits"
                 self._note(levels, lines.place(token.start()), Code.AMBIGUOUS_SCALAR, message)
 
