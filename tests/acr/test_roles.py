@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from itertools import chain, combinations
+from pathlib import Path
 
 import pytest
 
 from vending.acr.roles import ABAC, CLASSIC, roles_for
-from vending.acr.scope import ACTIONS, CATALOG_ACTION
+from vending.acr.scope import ACTIONS, CATALOG, CATALOG_ACTION
 
 EVERY = (*ACTIONS, CATALOG_ACTION)
 SUBSETS = list(chain.from_iterable(combinations(EVERY, size) for size in range(1, len(EVERY) + 1)))
@@ -47,3 +49,13 @@ def test_roles_allow_everything_asked_for_and_none_can_be_left_out(actions: tupl
         assert wanted <= set().union(*(table[role] for role in chosen))
         for left_out in chosen:
             assert not wanted <= set().union(*(table[role] for role in chosen if role != left_out))
+
+
+def test_roles_are_documented_action_by_action() -> None:
+    document = (Path(__file__).parents[2] / "docs" / "acr.md").read_text()
+    row = r"^\| `([a-z_]+|registry:catalog:\*)`[^|]* \| (Acr\w+) \| ([A-Z][A-Za-z ]+?)(?: \(.*\))? \|$"
+    rows = re.findall(row, document, re.MULTILINE)
+    assert {action for action, _, _ in rows} == {*ACTIONS, str(CATALOG)}
+    for action, classic, abac in rows:
+        roles = roles_for([CATALOG_ACTION if action == str(CATALOG) else action])
+        assert (roles.classic, roles.abac) == ((classic,), (abac,))

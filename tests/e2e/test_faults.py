@@ -155,10 +155,12 @@ class Arena:
         board = self.registry.board if endpoint in ("exchange", "token") else self.issuers.github.board
         return board.requests[endpoint]
 
-    def audited(self, request_id: str) -> list[dict[str, Any]]:
+    def events(self, request_id: str) -> list[dict[str, Any]]:
         lines = (line.partition("{")[1:] for line in self.host.log.splitlines() if request_id in line)
-        events = [json.loads("".join(parts)) for parts in lines]
-        return [event for event in events if event.get("kind") == "token"]
+        return [json.loads("".join(parts)) for parts in lines]
+
+    def audited(self, request_id: str) -> list[dict[str, Any]]:
+        return [event for event in self.events(request_id) if event.get("kind") == "token"]
 
     def close(self) -> None:
         self.upstreams.identity.board.clear()
@@ -310,3 +312,19 @@ def test_throttling_registry_is_left_alone_for_as_long_as_it_asks(arena: Arena) 
     assert {reason(answer) for answer in answers} == {"registry_throttled"}
     assert all(1 <= int(answer.headers["retry-after"]) <= 50 for answer in answers)
     assert arena.calls("token") == calls + 1
+
+
+def test_wider_grant_is_not_handed_out_and_raises_a_security_event(arena: Arena) -> None:
+    arena.registry.tokens.tamper = lambda claims: {
+        **claims,
+        "access": [*claims["access"], {"type": "repository", "name": "web/secret", "actions": ["pull"]}],
+    }
+    arena.put_in_force()
+    answer = arena.vend()
+    check(arena, answer, [Answer(502, "registry_grant_wider", retry_after=False)])
+    assert "web/secret" not in answer.text
+    [alarm] = [event for event in arena.events(answer.json()["request_id"]) if event.get("kind") == "security"]
+    assert alarm["event"] == "registry_grant_wider"
+    assert alarm["registry"] == arena.registry.login_server
+    assert alarm["excess"] == "repository:web/secret:pull"
+    assert "eyJ" not in json.dumps(alarm)
