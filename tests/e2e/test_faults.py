@@ -325,6 +325,10 @@ def test_wider_grant_is_not_handed_out_and_raises_a_security_event(arena: Arena)
     assert "web/secret" not in answer.text
     [alarm] = [event for event in arena.events(answer.json()["request_id"]) if event.get("kind") == "security"]
     assert alarm["event"] == "registry_grant_wider"
-    assert alarm["registry"] == arena.registry.login_server
-    assert alarm["excess"] == "repository:web/secret:pull"
+    details = {detail["name"]: detail["value"] for detail in alarm["details"]}
+    assert details == {
+        "registry": arena.registry.login_server,
+        "scope": SCOPE,
+        "excess": "repository:web/secret:pull",
+    }
     assert "eyJ" not in json.dumps(alarm)
