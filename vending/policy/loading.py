@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -59,12 +59,16 @@ def compile_directory(path: Path, environment: Environment) -> bytes:
 
 
 def _load_directory(path: Path, environment: Environment) -> tuple[Loaded, bytes]:
-    from vending.policy.compile import compiled_bytes, merge
+    from vending.policy.compile import compiled_bytes, merge, policy_files
 
-    document = merge(path, read_bytes)
-    files = _SideFiles(path)
-    loaded = _load(document, environment, files, sha256="")
-    compiled = compiled_bytes(document, path, files.read)
+    size = 0
+    with suppress(OSError):  # What cannot be read is reported by `merge`.
+        size = sum(file.stat().st_size for file in policy_files(path))
+    with _collector_paused(size):
+        document = merge(path, read_bytes)
+        files = _SideFiles(path)
+        loaded = _load(document, environment, files, sha256="")
+        compiled = compiled_bytes(document, path, files.read)
     policy = replace(loaded.policy, sha256=hashlib.sha256(compiled).hexdigest())
     return replace(loaded, policy=policy), compiled
 
