@@ -10,7 +10,7 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
-from vending.errors import Refusal
+from vending.errors import Reason, Refusal
 from vending.flight import SingleFlight
 from vending.oplog import note
 
@@ -50,9 +50,13 @@ class _Entry:
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    """Hold a refusal, until when it stands, and what its `Retry-After` means, both on the monotonic clock."""
+    """Hold what a refusal said, until when it stands, and what its `Retry-After` means, both on the monotonic clock.
 
-    refusal: Refusal
+    The exception itself is not kept: its traceback holds the secrets that were sent.
+    """
+
+    reason: Reason
+    description: str
     until: float
     retry_at: float | None
 
@@ -116,9 +120,8 @@ class RenewingCache(Generic[K]):
         now = self._clock.monotonic()
         if failure is None or failure.until <= now or key in self._flights:
             return None
-        refusal = failure.refusal
         wait = None if failure.retry_at is None else failure.retry_at - now
-        return Refusal(refusal.reason, refusal.description, missing=refusal.missing, retry_after=wait)
+        return Refusal(failure.reason, failure.description, retry_after=wait)
 
     async def _load(self, key: K, load: Callable[[], Coroutine[Any, Any, Credential]]) -> Credential:
         try:
@@ -140,7 +143,7 @@ class RenewingCache(Generic[K]):
         self._failures = {k: failure for k, failure in self._failures.items() if failure.until > now}
         if pause > 0:
             retry_at = None if refusal.retry_after is None else now + refusal.retry_after
-            self._failures[key] = _Failure(refusal, now + pause, retry_at)
+            self._failures[key] = _Failure(refusal.reason, refusal.description, now + pause, retry_at)
 
     async def _renew(self, key: K, load: Callable[[], Coroutine[Any, Any, Credential]]) -> Credential:
         try:
