@@ -86,8 +86,9 @@ def once(folder: Path, inputs: Sequence[Path], make: Callable[[], None]) -> Path
 
 
 def python_tools(name: str) -> Path:
-    """Give the bin folder of the environment that tools/<name>.txt locks."""
-    requirements, folder = LOCKS / f"{name}.txt", ROOT / f".venv-infra-{name}"
+    """Give the bin folder of the environment that tools/<name>.txt locks; `release` is what the workflow installs."""
+    requirements = ROOT / "infra" / "release" / "requirements.txt" if name == "release" else LOCKS / f"{name}.txt"
+    folder = ROOT / f".venv-infra-{name}"
 
     def make() -> None:
         succeed([sys.executable, "-m", "venv", folder], seconds=SETUP_SECONDS)

