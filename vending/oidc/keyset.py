@@ -6,6 +6,7 @@ Decides when to fetch; `discovery` fetches and `keys` parses. Ages and pauses ar
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -136,7 +137,7 @@ class KeySets:
                 raise Refusal(
                     Reason.ISSUER_KEYS_UNAVAILABLE,
                     "The token's key is not known, and its issuer was asked for new keys less than a minute ago; "
-                    f"try again in {wait:.0f} s.",
+                    f"try again in {math.ceil(wait)} s.",
                     retry_after=wait,
                 )
         await self._refresh(issuer, cache, because_of_unknown_kid=True)
@@ -153,7 +154,7 @@ class KeySets:
             wait = max(cache.retry_at - self._clock.monotonic(), 1.0)
             raise Refusal(
                 Reason.ISSUER_KEYS_UNAVAILABLE,
-                f"The keys of the token's issuer cannot be read right now; try again in {wait:.0f} s.",
+                f"The keys of the token's issuer cannot be read right now; try again in {math.ceil(wait)} s.",
                 retry_after=wait,
             )
 

@@ -99,10 +99,10 @@ def _not_three_parts(raw: RawToken, dots: int) -> str:
         return "it is in JSON serialisation, and only the compact one is accepted"
     if dots == 4:
         return "it has five parts, so it is encrypted"
-    return f"it has {dots + 1} parts instead of three"
+    return f"it has {dots} dots instead of two"
 
 
 def _malformed(what: str) -> Refusal:
     return Refusal(
-        Reason.TOKEN_MALFORMED, f"The subject token cannot be read: {what}. Send the platform's OIDC token unchanged."
+        Reason.TOKEN_MALFORMED, f"The subject token cannot be read ({what}); send the platform's OIDC token unchanged."
     )
