@@ -394,7 +394,8 @@ def _is_for_the_operator(error: Exception) -> bool:
 
 def _prepare_environment(address: str) -> None:
     """Set what the platform would have set."""
-    if "VENDING_PUBLIC_URL" not in os.environ and "WEBSITE_HOSTNAME" not in os.environ:
+    loopback = os.environ.get("VENDING_ALLOW_LOOPBACK") == "1"
+    if loopback and "VENDING_PUBLIC_URL" not in os.environ and "WEBSITE_HOSTNAME" not in os.environ:
         os.environ["VENDING_PUBLIC_URL"] = f"http://{address}"
     os.environ.setdefault("WEBSITE_HOSTNAME", address)
     os.environ.setdefault("AzureWebJobsDisableHomepage", "true")

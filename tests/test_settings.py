@@ -25,11 +25,13 @@ def test_the_defaults_are_the_documented_ones() -> None:
 
 
 REFUSED = [
-    ("VENDING_POLICY", "https://a.blob.core.windows.net/c/policy.yaml?sig=secret"),
-    ("VENDING_POLICY", "https://a.blob.core.windows.net/policy.yaml"),
-    ("VENDING_POLICY", "http://a.blob.core.windows.net/c/policy.yaml"),
-    ("VENDING_POLICY", "https://user:pass@a.blob.core.windows.net/c/policy.yaml"),
+    ("VENDING_POLICY", "https://abc.blob.core.windows.net/c/policy.yaml?sig=secret"),
+    ("VENDING_POLICY", "https://abc.blob.core.windows.net/policy.yaml"),
+    ("VENDING_POLICY", "http://abc.blob.core.windows.net/c/policy.yaml"),
+    ("VENDING_POLICY", "https://user:pass@abc.blob.core.windows.net/c/policy.yaml"),
     ("VENDING_POLICY", "ftp://a/b/c"),
+    ("VENDING_POLICY", "https://evil.example/c/policy.yaml"),
+    ("VENDING_POLICY", "https://abc.blob.core.windows.net.evil.example/c/policy.yaml"),
     ("VENDING_PUBLIC_URL", "http://vend.example"),
     ("VENDING_PUBLIC_URL", "vend.example"),
     ("VENDING_PUBLIC_URL", "https://"),
@@ -78,7 +80,7 @@ def test_without_any_public_url_the_start_stops() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("VENDING_POLICY", "https://a.blob.core.windows.net/policy/policy.yaml"),
+        ("VENDING_POLICY", "https://abc.blob.core.windows.net/policy/policy.yaml"),
         ("VENDING_REPLAY_STORE", "https://abc.table.core.windows.net/claims"),
         ("VENDING_REPLAY_STORE", "memory"),
         ("VENDING_CUSTOM_HOSTS", "registry.example:5000, login.example"),

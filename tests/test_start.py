@@ -45,7 +45,7 @@ def test_importing_the_app_opens_no_file_of_the_policy_and_no_socket() -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("VENDING_DEADLINE_SECONDS", "soon"), ("VENDING_POLICY", "https://a.blob.core.windows.net/c/b?sig=1")],
+    [("VENDING_DEADLINE_SECONDS", "soon"), ("VENDING_POLICY", "https://abc.blob.core.windows.net/c/b?sig=1")],
 )
 def test_a_bad_setting_stops_the_start_and_is_named(name: str, value: str) -> None:
     done = start("import function_app", WEBSITE_HOSTNAME="vend.example", **{name: value})

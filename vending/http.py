@@ -98,7 +98,7 @@ class App:
         except Exception as error:  # noqa: BLE001 - the platform would answer a bare 500 and log the text.
             note_bug(error)
             reply = _refused(Refusal(Reason.INTERNAL_ERROR), request_id)
-        return _respond(reply, request_id, head=method == "HEAD", allow=endpoint.methods)
+        return _respond(reply, request_id, allow=endpoint.methods)
 
 
 def _trace_parent(context: func.Context) -> str:
@@ -115,11 +115,12 @@ def _check_route(endpoint: _Endpoint, method: str, path: str) -> None:
         raise Refusal(Reason.METHOD_NOT_ALLOWED)
 
 
-def _respond(reply: _Reply, request_id: str, *, head: bool, allow: tuple[str, ...]) -> func.HttpResponse:
+def _respond(reply: _Reply, request_id: str, *, allow: tuple[str, ...]) -> func.HttpResponse:
+    """Make the response. HEAD gets that of GET, with its length (RFC 9110 section 9.3.2): the server drops the body."""
     headers = {**_HEADERS, "X-Request-Id": request_id, **reply.headers}
     if reply.status == 405:
         headers["Allow"] = ", ".join(allow)
-    body = b"" if head else json.dumps(reply.body, separators=(",", ":")).encode()
+    body = json.dumps(reply.body, separators=(",", ":")).encode()
     return func.HttpResponse(body, status_code=reply.status, headers=headers, mimetype="application/json")
 
 

@@ -52,14 +52,14 @@ def parse(*, query: str, content_type: str | None, body: bytes, authorization: s
     `query` is what stands behind the `?` of the URL; `authorization` is the header's value. Raises `Refusal` with the
     reasons of the shape: `malformed_request` to `unsupported_grant_type`, and those of scopes.
     """
+    if len(body) > MAX_BODY_BYTES:
+        raise Refusal(Reason.BODY_TOO_LARGE)
+    _check_media_type(content_type)
     if query:
         raise Refusal(
             Reason.MALFORMED_REQUEST,
             "Send the parameters in the body: a query string would leave the token in every log on the way.",
         )
-    _check_media_type(content_type)
-    if len(body) > MAX_BODY_BYTES:
-        raise Refusal(Reason.BODY_TOO_LARGE)
     form = parse_form(body)
     for name in ("actor_token", "actor_token_type"):
         if name in form:

@@ -36,7 +36,10 @@ KNOWN_SETTINGS: Final = frozenset(
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 _MAX_SECONDS: Final = 86_400.0
 _TABLE_PATH = re.compile(r"/[A-Za-z][A-Za-z0-9]{2,62}")
-_TABLE_HOST = re.compile(r"[a-z0-9]{3,24}\.table\.core\.(windows\.net|usgovcloudapi\.net|chinacloudapi\.cn)")
+# A storage token opens every account that the identity may read: it goes to Azure storage, and nowhere else.
+_STORAGE = r"(core\.(windows\.net|usgovcloudapi\.net|chinacloudapi\.cn)|storage\.azure\.net)"
+_BLOB_HOST = re.compile(rf"[a-z0-9]{{3,24}}(\.z[0-9]+)?\.blob\.{_STORAGE}")
+_TABLE_HOST = re.compile(rf"[a-z0-9]{{3,24}}(\.z[0-9]+)?\.table\.{_STORAGE}")
 _HOST = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*(:[0-9]{1,5})?")
 _CLIENT_ID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
@@ -135,7 +138,8 @@ class _Reader:
             raise SettingsError(
                 "VENDING_POLICY must have no query: the blob is read with the app's identity, never with a SAS."
             )
-        if parts.path.count("/") < 2 or parts.path.endswith("/"):
+        local = loopback and is_loopback(parts.hostname)
+        if not (local or _BLOB_HOST.fullmatch(parts.netloc)) or parts.path.count("/") < 2 or parts.path.endswith("/"):
             raise SettingsError(
                 "VENDING_POLICY must name a blob: https://<account>.blob.core.windows.net/<container>/<blob>."
             )

@@ -94,7 +94,7 @@ def _parse_one(item: str) -> Scope:
         return CATALOG
     if "*" in item:
         raise Refusal(
-            Reason.WILDCARD_SCOPE, f"The scope {quote(item)} has a wildcard; name the repository and actions."
+            Reason.WILDCARD_SCOPE, f"The scope '{quote(item)}' has a wildcard; name the repository and actions."
         )
     kind, _, rest = item.partition(":")
     name, _, listed = rest.partition(":")
@@ -102,12 +102,12 @@ def _parse_one(item: str) -> Scope:
     if kind != "repository" or not is_repository_name(name):
         raise Refusal(
             Reason.MALFORMED_SCOPE,
-            f"The scope {quote(item)} is not repository:<name>:<action>[,<action>] with a lower-case repository name.",
+            f"The scope '{quote(item)}' is not repository:<name>:<action>[,<action>] with a name in lower case.",
         )
     unknown = [action for action in actions if action not in _ORDER]
     if unknown:
         raise Refusal(
             Reason.MALFORMED_SCOPE,
-            f"The action {quote(unknown[0])} in a scope is none of {', '.join(ACTIONS)}.",
+            f"The action '{quote(unknown[0])}' in a scope is none of {', '.join(ACTIONS)}.",
         )
     return repository(name, actions)

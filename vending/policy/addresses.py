@@ -8,14 +8,15 @@ import re
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from vending.entra.clouds import CLOUDS
 from vending.settings import is_loopback
 
 if TYPE_CHECKING:
     from vending.entra.clouds import Cloud
     from vending.policy.policy import Environment
 
-_REGISTRY: Final = r"[a-z0-9]{5,50}(-[a-z0-9]+)?"
-# 5 to 50 letters and digits, and the hash of a registry with a domain name label scope:
+_REGISTRY: Final = r"[a-z0-9]+(-[a-z0-9]+)*"
+# One label: the registry's name, and the hash of a registry with a domain name label scope:
 # https://learn.microsoft.com/azure/container-registry/container-registry-get-started-azure-cli
 _PORT: Final = r"(:[1-9][0-9]{0,4})?"
 _MAX_PORT: Final = 65535
@@ -61,6 +62,11 @@ def check_registry_host(host: str, cloud: Cloud, environment: Environment, *, fu
     if re.fullmatch(rf"{_REGISTRY}\.[a-z0-9]+\.geo{suffix}{_PORT}", host):
         return None if further else f"{host} is a regional endpoint; write it under hosts"
     return f"{host} is no registry of the cloud {cloud.name}; write <name>{cloud.suffix}"
+
+
+def is_regional(host: str) -> bool:
+    """Tell whether a host is a regional endpoint of a registry in any cloud."""
+    return any(bare_host(host).endswith(f".geo{cloud.suffix}") for cloud in CLOUDS.values())
 
 
 def check_custom_host(host: str, environment: Environment) -> str | None:

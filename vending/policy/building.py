@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from vending.acr.scope import is_repository_name
 from vending.entra.clouds import ACR_AUDIENCE, CLOUDS, Cloud
 from vending.oidc.types import Issuer
-from vending.policy.addresses import check_audience, check_custom_host, check_registry_host, check_url
+from vending.policy.addresses import check_audience, check_custom_host, check_registry_host, check_url, is_regional
 from vending.policy.claims import parse_key
 from vending.policy.models import (
     FederatedAppModel,
@@ -164,6 +164,9 @@ class _Builder:
         problem = check_registry_host(entry.login_server, cloud, self.environment, further=False)
         if problem:
             self._add((*path, "login_server"), Code.REGISTRY_HOST, problem)
+        if entry.service is not None and is_regional(entry.service):
+            problem = f"{entry.service} is a regional endpoint; write it under hosts"
+            self._add((*path, "service"), Code.REGISTRY_HOST, problem)
         for number, host in enumerate(entry.hosts):
             problem = check_registry_host(host, cloud, self.environment, further=True)
             if problem:

@@ -262,9 +262,7 @@ def _enumerate(policy: Policy, claims: VerifiedClaims, registry: str, now: float
                 actions_of.discard(action)
     granted = tuple(repository(name, actions) for name, actions in sorted(given.items()) if actions)
     reason = None
-    if len(granted) > policy.limits.max_scopes:
-        reason = Reason.TOO_MANY_SCOPES
-    elif not granted:
+    if not granted:
         reason = Reason.SCOPE_NOT_ENUMERABLE if patterns_only and not listed_any else Reason.SCOPE_NOT_GRANTED
     audit = {
         rule.name
