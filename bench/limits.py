@@ -1,7 +1,8 @@
 """What one caller's flood costs another: the victim's latency when all is quiet, and while somebody else floods.
 
-The flood asks over several connections without a pause, and all but its allowance is refused. Three processes share the
-machine: the service, this one with the victim and the registry, and the flood.
+The flood asks ten times as often as it may, so most of it is refused; a second one asks over several connections
+without any pause. Three processes share the machine: the service, this one with the victims and the registry, and the
+flood. What else the machine does lands in single rounds, so the p99 of each state is the middle one of its rounds.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from typing import IO, TYPE_CHECKING, Final
 from urllib.parse import urlencode, urlsplit
 
@@ -26,70 +28,76 @@ from devstack.stack import PROJECT, Stack, Upstreams
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_ROUNDS: Final = 5
-_REQUESTS: Final = 200
-"""Of the victim, in each round and state; ten rounds stay within its allowance."""
-_PER_MINUTE: Final = 2400
+_ROUNDS: Final = 7
+_REQUESTS: Final = 150
+"""Of the victims, in each round and state."""
+_VICTIMS: Final = 40
+"""Take turns, so that none of them comes near its own limit."""
+_PER_MINUTE: Final = 600
+_TEN_TIMES: Final = 10 * _PER_MINUTE // 60
 _CONNECTIONS: Final = 4
 _GRANT: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
 
 
 def run() -> list[Row]:
-    """Measure in turns, quiet and flooded, so that whatever else the machine does falls on both."""
-    quiet: list[float] = []
-    flooded: list[float] = []
-    refused = seconds = 0.0
-    with Upstreams() as upstreams:
-        policy = f"{policy_text(upstreams)}\nlimits: {{requests_per_minute: {_PER_MINUTE}}}\n"
-        with Stack(upstreams, policy=policy) as stack:
-            _victim(stack, 20)
-            with _flood(stack):
-                pass  # Its burst is used up from here on.
-            for _ in range(_ROUNDS):
-                quiet += _victim(stack, _REQUESTS)
-                start = time.perf_counter()
-                with _flood(stack) as counts:
-                    flooded += _victim(stack, _REQUESTS)
-                seconds += time.perf_counter() - start
-                refused += counts.get("429", 0)
-    before, during = percentile(sorted(quiet), 0.99), percentile(sorted(flooded), 0.99)
+    """Measure in turns, quiet and flooded, so that whatever else the machine does falls on all alike."""
+    states: dict[int | None, list[list[float]]] = {None: [], _TEN_TIMES: [], 0: []}
+    refused: Counter[int | None] = Counter()
+    seconds: Counter[int | None] = Counter()
+    with Upstreams() as upstreams, Stack(upstreams, policy=_policy) as stack:
+        _victims(stack, 20)
+        for _ in range(_ROUNDS):
+            for rate, rounds in states.items():
+                with _flood(stack, rate) as counts:
+                    start = time.perf_counter()
+                    rounds.append(_victims(stack, _REQUESTS))
+                    seconds[rate] += round(time.perf_counter() - start)
+                refused[rate] += counts["429"]
+    medians = [median([median(durations) for durations in rounds]) for rounds in states.values()]
+    tails = [median([percentile(sorted(durations), 0.99) for durations in rounds]) for rounds in states.values()]
+    names = ["quiet", f"flood of {_TEN_TIMES} per s", "flood without pause"]
     return [
-        Row("victim, quiet, median", median(quiet), "ms"),
-        Row("victim, flooded, median", median(flooded), "ms"),
-        Row("victim, quiet, p99", before, "ms"),
-        Row("victim, flooded, p99", during, "ms"),
-        Row("victim's p99, flooded / quiet", during / before, "times", "at most 2"),
-        Row(f"flood over {_CONNECTIONS} connections, refused", refused / seconds, "per s"),
+        *(Row(f"victim, {name}, median", value, "ms") for name, value in zip(names, medians, strict=True)),
+        *(Row(f"victim, {name}, p99", value, "ms") for name, value in zip(names, tails, strict=True)),
+        Row("p99, flooded / quiet", tails[1] / tails[0], "times", "at most 2"),
+        Row("p99, flooded without pause / quiet", tails[2] / tails[0], "times"),
+        Row("refused of the flood", refused[_TEN_TIMES] / seconds[_TEN_TIMES], "per s"),
+        Row("refused of the flood without pause", refused[0] / seconds[0], "per s"),
     ]
 
 
-def _victim(stack: Stack, requests: int) -> list[float]:
+def _policy(upstreams: Upstreams) -> str:
+    victims = ", ".join(f'"{number}"' for number in range(1, _VICTIMS + 1))
+    return policy_text(upstreams).replace('project_id: "4200"', f"project_id: [{victims}]")
+
+
+def _victims(stack: Stack, requests: int) -> list[float]:
     """Vend `requests` tokens, one after the other; return their durations in milliseconds. Every one must succeed."""
-    form = {
-        "grant_type": _GRANT,
-        "scope": "repository:api/server:pull",
-        "subject_token": stack.issuers.gitlab.token(),
-    }
+    tokens = [stack.issuers.gitlab.token(project_id=str(number + 1)) for number in range(_VICTIMS)]
+    form = {"grant_type": _GRANT, "scope": "repository:api/server:pull"}
     durations = []
     with httpx.Client(timeout=60) as client:
-        for _ in range(requests):
+        for number in range(requests):
             start = time.perf_counter()
-            answer = client.post(f"{stack.url}/token", data=form)
+            answer = client.post(f"{stack.url}/token", data={**form, "subject_token": tokens[number % _VICTIMS]})
             durations.append((time.perf_counter() - start) * 1000)
             answer.raise_for_status()
-            time.sleep(0.005)  # A caller that waits a little, as any real one does.
+            time.sleep(0.005)  # As real callers do; nobody asks back to back.
     return durations
 
 
 @contextlib.contextmanager
-def _flood(stack: Stack) -> Iterator[dict[str, int]]:
-    """Run the flood in a process of its own; it has used up its allowance when the body begins.
+def _flood(stack: Stack, rate: int | None) -> Iterator[Counter[str]]:
+    """Run a flood of `rate` requests per second in a process of its own; 0 is without pause, None is no flood.
 
-    Yields its answers by status, filled in when the body has ended.
+    It has used up its allowance when the body begins. Yields its answers by status, filled in when the body has ended.
     """
+    counts: Counter[str] = Counter()
+    if rate is None:
+        yield counts
+        return
     token = stack.issuers.cluster.token()
-    command = [sys.executable, "-m", "bench.limits", stack.url]
-    counts: dict[str, int] = {}
+    command = [sys.executable, "-m", "bench.limits", stack.url, str(rate)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=PROJECT) as process:
         if process.stdin is None or process.stdout is None:
             raise RuntimeError("the flood has no pipes")
@@ -103,8 +111,8 @@ def _flood(stack: Stack) -> Iterator[dict[str, int]]:
             counts.update(json.loads(process.stdout.readline()))
 
 
-def _flood_until_told(url: str) -> None:
-    """Ask without a pause until standard input ends; say when the first refusal came, then count all by status."""
+def _flood_until_told(url: str, rate: int) -> None:
+    """Ask until standard input ends: without a pause at first, at `rate` after the first refusal; count by status."""
     os.nice(10)  # A real flood has machines of its own; this one must not win by taking the service's core.
     token = sys.stdin.readline().strip()
     parts = urlsplit(url)
@@ -114,24 +122,29 @@ def _flood_until_told(url: str) -> None:
         "Content-Type: application/x-www-form-urlencoded\r\n\r\n"
     )
     request = (head + body).encode()
-    counts: dict[str, int] = {}
-    ended, refused, lock = threading.Event(), threading.Event(), threading.Lock()
+    counts: Counter[str] = Counter()
+    ended, refused, begun, lock = threading.Event(), threading.Event(), threading.Event(), threading.Lock()
 
     def ask() -> None:
         with socket.create_connection((parts.hostname or "", parts.port or 80)) as connection:
             answers = connection.makefile("rb")
+            due = time.monotonic()
             while not ended.is_set():
                 connection.sendall(request)
                 status = _read_answer(answers)
                 with lock:
-                    counts[status] = counts.get(status, 0) + 1
+                    counts[status] += begun.is_set()
                 if status == "429":
                     refused.set()
+                if rate and refused.is_set():
+                    due = max(due + _CONNECTIONS / rate, time.monotonic() - 1)
+                    time.sleep(max(0.0, due - time.monotonic()))
 
     threads = [threading.Thread(target=ask) for _ in range(_CONNECTIONS)]
     for thread in threads:
         thread.start()
     refused.wait()
+    begun.set()
     print("refused", flush=True)
     sys.stdin.read()
     ended.set()
@@ -152,4 +165,4 @@ def _read_answer(stream: IO[bytes]) -> str:
 
 
 if __name__ == "__main__":
-    _flood_until_told(sys.argv[1])
+    _flood_until_told(sys.argv[1], int(sys.argv[2]))
