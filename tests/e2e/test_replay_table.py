@@ -19,6 +19,7 @@ from devstack.stack import Stack
 from tests.support.azurite import Azurite
 from tests.support.caller import GRANT_TYPE, exchange, reason, vend
 from tests.support.shared import table_settings, two_instances
+from tests.support.tablefront import TableFront
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -106,6 +107,23 @@ async def _killed_in_the_middle(url: str, pid: int, token: str, claimed: Callabl
             await asyncio.sleep(0.05)
         os.kill(pid, signal.SIGKILL)
         await asking
+
+
+def test_a_token_that_runs_out_while_it_is_claimed_is_refused_and_its_claim_given_back(
+    upstreams: Upstreams, issuers: IssuerServer, azurite: Azurite, table: str
+) -> None:
+    """The place it took may have been that of an earlier claim of the same token, expired at that very moment."""
+    with (
+        TableFront(azurite, upstreams.ca).start(upstreams.loop) as front,
+        Stack(upstreams, settings=table_settings(upstreams, front.of(table))) as stack,
+    ):
+        vend(stack.url, issuers.github.token(), scope=PULL)
+        before = len(azurite.rows(table))
+        front.board.set("table", Fault(delay=3), times=1)
+        expires_at = int(time.time()) - SKEW + 2
+        token = issuers.github.token(exp=expires_at, iat=expires_at - 300, nbf=expires_at - 300)
+        assert reason(exchange(stack.url, token, scope=PULL)) == "token_expired"
+        assert len(azurite.rows(table)) == before
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 
@@ -54,3 +55,12 @@ def test_two_reporters_to_application_insights_are_one_too_many(value: str) -> N
     done = start(**ON, PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY=value)
     assert done.returncode != 0
     assert "PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY" in done.stderr.splitlines()[-1]
+
+
+def test_the_requirements_with_telemetry_are_those_without_and_more() -> None:
+    def pins(name: str) -> set[str]:
+        return set(re.findall(r"^([\w.-]+==[^\s;]+)", (PROJECT / name).read_text(), re.MULTILINE))
+
+    plain, more = pins("requirements.txt"), pins("requirements-telemetry.txt")
+    assert plain < more
+    assert any(pin.startswith("azure-monitor-opentelemetry==") for pin in more - plain)
