@@ -102,9 +102,9 @@ class App:
 
 
 def _trace_parent(context: func.Context) -> str:
-    """Read the platform's span; the worker spells the attribute in its own way, unlike the library's interface."""
+    """Read the platform's span; workers before Python 3.13 spell the attribute in a way of their own."""
     trace = getattr(context, "trace_context", None)
-    return str(getattr(trace, "Traceparent", None) or getattr(trace, "trace_parent", None) or "")
+    return str(getattr(trace, "trace_parent", None) or getattr(trace, "Traceparent", None) or "")
 
 
 def _check_route(endpoint: _Endpoint, method: str, path: str) -> None:
