@@ -95,7 +95,7 @@ param deadlineSeconds int = 20
 param customHosts array = []
 
 @description('Secrets of service principals: name after VENDING_SECRET_ to Key Vault secret URI. The value never passes through this template.')
-param keyVaultSecrets object = {}
+param keyVaultReferences object = {}
 
 @description('OpenTelemetry from the Python worker.')
 @allowed([
@@ -371,7 +371,7 @@ module app 'modules/app.bicep' = {
     replayStore: replayStore == 'table' ? 'https://${hostStorageName}.table.${storageSuffix}/${replayTableName}' : 'memory'
     deadlineSeconds: deadlineSeconds
     customHosts: customHosts
-    keyVaultSecrets: keyVaultSecrets
+    keyVaultReferences: keyVaultReferences
     telemetry: telemetry
   }
   dependsOn: [

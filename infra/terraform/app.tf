@@ -24,7 +24,7 @@ locals {
     var.public_url == "" ? {} : { VENDING_PUBLIC_URL = var.public_url },
     local.policy_url == "" ? {} : { VENDING_POLICY = local.policy_url },
     length(var.custom_hosts) == 0 ? {} : { VENDING_CUSTOM_HOSTS = join(",", var.custom_hosts) },
-    { for name, uri in var.key_vault_secrets : "VENDING_SECRET_${name}" => "@Microsoft.KeyVault(SecretUri=${uri})" },
+    { for name, uri in var.key_vault_references : "VENDING_SECRET_${name}" => "@Microsoft.KeyVault(SecretUri=${uri})" },
   )
 }
 

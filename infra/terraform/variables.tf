@@ -188,13 +188,13 @@ variable "custom_hosts" {
   default     = []
 }
 
-variable "key_vault_secrets" {
+variable "key_vault_references" {
   description = "Secrets of service principals: name after VENDING_SECRET_ to Key Vault secret URI. The value never passes through Terraform."
   type        = map(string)
   default     = {}
 
   validation {
-    condition     = alltrue([for uri in values(var.key_vault_secrets) : can(regex("^https://[^/]+/secrets/[A-Za-z0-9-]+(/[0-9a-f]+)?/?$", uri))])
+    condition     = alltrue([for uri in values(var.key_vault_references) : can(regex("^https://[^/]+/secrets/[A-Za-z0-9-]+(/[0-9a-f]+)?/?$", uri))])
     error_message = "Each value must be the URI of a Key Vault secret, not a secret."
   }
 }

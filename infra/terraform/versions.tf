@@ -37,5 +37,10 @@ provider "azurerm" {
     resource_group {
       prevent_deletion_if_contains_resources = true
     }
+
+    # Storage takes no shared key and may be private from the start: all of it goes through Azure Resource Manager.
+    storage {
+      data_plane_available = false
+    }
   }
 }

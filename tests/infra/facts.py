@@ -384,3 +384,18 @@ DATA_ACTIONS = {
         "metadata/delete",
     },
 }
+
+# Who holds them: the host cannot mint, and the vending identity cannot replace the code.
+HOLDERS = {
+    "host": {"monitoringMetricsPublisher", "storageBlobDataOwner"},
+    "vending": {
+        "acrPull",
+        "acrPush",
+        "catalogLister",
+        "repositoryContributor",
+        "repositoryReader",
+        "repositoryWriter",
+        "storageBlobDataReader",
+        "storageTableDataContributor",
+    },
+}

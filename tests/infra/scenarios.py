@@ -62,7 +62,7 @@ EVERYTHING = Scenario(
         "alertEmails": ["on-call@contoso.example"],
         "deploySubject": "repo:contoso@1/vending@2:environment:production",
         "customHosts": ["registry.contoso.example", "login.contoso.example"],
-        "keyVaultSecrets": {"PARTNER": "https://contoso.vault.azure.net/secrets/partner"},
+        "keyVaultReferences": {"PARTNER": "https://contoso.vault.azure.net/secrets/partner"},
         "publicUrl": "https://vend.contoso.example",
         "pythonVersion": "3.12",
         "instanceMemoryMB": 4096,

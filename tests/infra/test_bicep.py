@@ -59,6 +59,12 @@ def test_every_parameter_of_an_entry_point_is_described(path: Path) -> None:
             assert any(decorator[1] == "description" for decorator in statement.decorators), statement.name
 
 
+def test_no_parameter_takes_a_secret() -> None:
+    for path in FILES:
+        for statement in bicep.Parser(path.read_text()).file():
+            assert not re.search(r"password|pwd|secret|key$", statement.name.lower()) or statement.kind != "param"
+
+
 # azd
 
 

@@ -19,6 +19,7 @@ from tests.infra.facts import (
     FACTS,
     FORBIDDEN_SETTINGS,
     FORBIDDEN_SITE_CONFIG,
+    HOLDERS,
     ONLY_IN_BICEP,
     PLATFORM_SETTINGS,
     ROLES,
@@ -295,6 +296,37 @@ def test_the_vending_identity_has_no_right_on_the_host_storage_account_itself(
         if resource.type == "Microsoft.Authorization/roleAssignments" and resource.file == "host-storage.bicep":
             owner = resource.properties["principalId"].startswith("<vendingIdentity>")
             assert resource.scope == ("<replay>.id" if owner else "<account>.id")
+
+
+def test_each_identity_has_its_own_rights_in_bicep(deployments: dict[str, Deployment]) -> None:
+    names = {guid: name for name, guid in ROLES.items()}
+    found: dict[str, set[str]] = {}
+    for resource in deployments["everything"].resources():
+        if resource.type == "Microsoft.Authorization/roleAssignments":
+            holder = re.sub(r"^<(\w+?)(Identity)?>.*$", r"\1", resource.properties["principalId"])
+            found.setdefault(holder, set()).add(names[resource.properties["roleDefinitionId"].rsplit("/", 1)[1]])
+    assert found.pop("11111111-1111-1111-1111-111111111111") == {"storageBlobDataContributor"}
+    assert found.pop("identity") == {"websiteContributor"}
+    assert found == {identity: set(roles) for identity, roles in HOLDERS.items()}
+
+
+def test_each_identity_has_its_own_rights_in_terraform() -> None:
+    found: dict[str, set[str]] = {}
+    for content in parsed_terraform().values():
+        for name, bodies in content.get("resource", {}).get("azurerm_role_assignment", {}).items():
+            role = re.sub(r"^\$\{(local\.role_ids\.)?|\}$", "", bodies[0]["role_definition_id"])
+            principal = re.search(r"azurerm_user_assigned_identity\.(\w+)", bodies[0]["principal_id"])
+            if name == "registry":
+                assert role == "each.value.role_id"
+                role = "registry"
+            found.setdefault(principal[1] if principal else "var", set()).add(role)
+    assert found.pop("var") == {"storageBlobDataContributor"}
+    assert found.pop("deploy") == {"websiteContributor"}
+    on_registries = {role for role in HOLDERS["vending"] if role.startswith(("acr", "repository", "catalog"))}
+    assert found == {
+        "host": HOLDERS["host"],
+        "vending": HOLDERS["vending"] - on_registries | {"registry"},
+    }
 
 
 # Conditions: one builder in each language, one text.

@@ -87,7 +87,7 @@ def test_the_condition_builder_needs_no_provider() -> None:
         pytest.param({"maximum_instance_count": 1}, id="too_few_instances"),
         pytest.param({"zone_redundant": True}, id="zones_without_instances"),
         pytest.param({"public_url": "http://vend.contoso.example"}, id="plain_http"),
-        pytest.param({"key_vault_secrets": {"PARTNER": "hunter2"}}, id="secret_instead_of_its_address"),
+        pytest.param({"key_vault_references": {"PARTNER": "hunter2"}}, id="secret_instead_of_its_address"),
         pytest.param({"registries": {"prod": {"id": "contoso"}}}, id="registry_name_instead_of_id"),
         pytest.param({"private_registry_ids": ["x"]}, id="private_registry_without_network"),
         pytest.param({"deadline_seconds": 500}, id="deadline_beyond_the_platform"),

@@ -25,7 +25,7 @@ param policyMaxStaleSeconds int
 param replayStore string
 param deadlineSeconds int
 param customHosts array
-param keyVaultSecrets object
+param keyVaultReferences object
 param telemetry string
 
 var fixedSettings = loadJsonContent('../../shared/settings.json')
@@ -50,7 +50,7 @@ var plainSettings = [for item in items(settings): {
   name: item.key
   value: item.value
 }]
-var secretSettings = [for item in items(keyVaultSecrets): {
+var secretSettings = [for item in items(keyVaultReferences): {
   name: 'VENDING_SECRET_${item.key}'
   value: '@Microsoft.KeyVault(SecretUri=${item.value})'
 }]
