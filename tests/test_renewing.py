@@ -10,7 +10,7 @@ import pytest
 
 from tests.oidc.forge import Hands
 from vending.errors import Reason, Refusal
-from vending.renewing import EXPIRY_MARGIN_SECONDS, REFUSAL_MEMORY_SECONDS, Credential, RenewingCache
+from vending.renewing import EXPIRY_MARGIN_SECONDS, REFUSAL_MEMORY_SECONDS, REFUSALS_IN_A_ROW, Credential, RenewingCache
 
 HOUR = 3600.0
 
@@ -140,35 +140,36 @@ async def test_passing_failure_is_not_remembered(cache: RenewingCache[str], sour
     assert source.calls == 2
 
 
-async def test_definite_refusal_is_remembered_for_a_moment(
-    cache: RenewingCache[str], source: Source, hands: Hands
-) -> None:
+async def test_retry_after_a_refusal_finds_out_whether_it_was_mended(cache: RenewingCache[str], source: Source) -> None:
     source.error = Refusal(Reason.REGISTRY_REFUSED, "No role.")
-    for _ in range(5):
+    with pytest.raises(Refusal):
+        await cache.get("key", source)
+    source.error = None
+    assert (await cache.get("key", source)).secret == "secret-2"
+
+
+async def test_refusals_in_a_row_stand_for_a_moment(cache: RenewingCache[str], source: Source, hands: Hands) -> None:
+    source.error = Refusal(Reason.REGISTRY_REFUSED, "No role.")
+    for _ in range(10):
         with pytest.raises(Refusal) as caught:
             await cache.get("key", source)
         assert (caught.value.reason, caught.value.description) == (Reason.REGISTRY_REFUSED, "No role.")
-    assert source.calls == 1
+    assert source.calls == REFUSALS_IN_A_ROW
     source.error = None
-    assert (await cache.get("other", source)).secret == "secret-2"  # others are not meant
+    assert (await cache.get("other", source)).secret == "secret-4"  # others are not meant
     hands.turn(REFUSAL_MEMORY_SECONDS)
-    assert (await cache.get("key", source)).secret == "secret-3"
+    assert (await cache.get("key", source)).secret == "secret-5"
 
 
-async def test_retry_after_is_heeded_for_a_minute_and_counts_down(
+async def test_refusals_with_time_between_them_do_not_add_up(
     cache: RenewingCache[str], source: Source, hands: Hands
 ) -> None:
-    source.error = Refusal(Reason.IDENTITY_UNAVAILABLE, retry_after=300)
-    with pytest.raises(Refusal):
-        await cache.get("key", source)
-    hands.turn(20)
-    with pytest.raises(Refusal) as caught:
-        await cache.get("key", source)
-    assert caught.value.retry_after == pytest.approx(280)
-    assert source.calls == 1
-    hands.turn(41)
-    source.error = None
-    assert (await cache.get("key", source)).secret == "secret-2"
+    source.error = Refusal(Reason.REGISTRY_REFUSED)
+    for _ in range(2 * REFUSALS_IN_A_ROW):
+        with pytest.raises(Refusal):
+            await cache.get("key", source)
+        hands.turn(REFUSAL_MEMORY_SECONDS)
+    assert source.calls == 2 * REFUSALS_IN_A_ROW
 
 
 async def test_warming_loads_once_and_is_joined(cache: RenewingCache[str], source: Source) -> None:
@@ -180,15 +181,6 @@ async def test_warming_loads_once_and_is_joined(cache: RenewingCache[str], sourc
     source.gate.set()
     assert ((await waiting).secret, source.calls) == ("secret-1", 1)
     cache.warm("key", source)
-    assert source.calls == 1
-
-
-async def test_warming_does_not_ask_again_what_was_just_refused(cache: RenewingCache[str], source: Source) -> None:
-    source.error = Refusal(Reason.REGISTRY_REFUSED)
-    cache.warm("key", source)
-    await settle()
-    cache.warm("key", source)
-    await settle()
     assert source.calls == 1
 
 

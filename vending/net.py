@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _MAX_REDIRECTS: Final = 3
+_CONNECT_SECONDS: Final = 4.0
+"""Nobody who is there takes longer to accept a connection; another attempt finds another address, or says so."""
 _KEEPALIVE_SECONDS: Final = 50.0  # Azure's load balancers drop idle connections after four minutes; stay well below.
 _LONGEST_RETRY_AFTER_SECONDS: Final = 86_400.0
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
@@ -134,9 +136,7 @@ class Http:
                 raise RedirectRefused(url, "too many redirects")
         except TimeoutError:
             raise TimedOut(url, f"no complete answer in {timeout_seconds:g} s") from None
-        except httpx.TimeoutException:
-            raise TimedOut(url, "timed out") from None
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError, OverflowError) as error:
             raise Unreachable(url, type(error).__name__) from None
 
     async def aclose(self) -> None:
@@ -160,7 +160,7 @@ class Http:
                 verify=self._trust(ca_pem),
                 trust_env=False,  # No proxy and no .netrc may steer where a credential goes.
                 follow_redirects=False,
-                timeout=None,  # noqa: S113 - `request` bounds the whole call instead of its phases.
+                timeout=httpx.Timeout(None, connect=_CONNECT_SECONDS),  # `request` bounds the call as a whole.
                 # No ceiling on connections: a registry that hangs must not use up what others need.
                 limits=httpx.Limits(
                     max_connections=None, max_keepalive_connections=64, keepalive_expiry=_KEEPALIVE_SECONDS

@@ -1,7 +1,8 @@
 """A cache of credentials that expire: renewed in the background before anyone has to wait, and never used at the end.
 
-Knows nothing of what it keeps but two points in time. A refusal that a repetition would not change, or that says when
-to come back, is remembered for a moment: a missing right must not make every caller ask upstream anew.
+Knows nothing of what it keeps but two points in time. Failures are shared by those who wait for them and not kept, so a
+retry finds out whether what failed has been mended. Only where definite refusals follow one another does the last one
+stand for a moment: a missing right must not make every caller ask upstream anew.
 """
 
 from __future__ import annotations
@@ -27,10 +28,11 @@ _RENEW_AT_FRACTION: Final = 0.5
 """Half of the lifetime is what Azure's own libraries wait before they renew a managed identity's token."""
 _RENEWAL_PAUSE_SECONDS: Final = 30.0
 """Between two attempts to renew in the background, so that an outage upstream is not met with a call per request."""
+REFUSALS_IN_A_ROW: Final = 3
 REFUSAL_MEMORY_SECONDS: Final = 5.0
-"""How long a definite refusal (502 to the caller: rights or settings are missing) stands before it is asked anew."""
-_LONGEST_MEMORY_SECONDS: Final = 60.0
-"""A `Retry-After` is heeded at most this long; callers are told the whole of it."""
+"""After so many definite refusals (502), each within so long of the one before, the last one stands for so long."""
+_LONGEST_PAUSE_SECONDS: Final = 60.0
+"""A `Retry-After` that delays a renewal is heeded at most this long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +51,16 @@ class _Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class _Failure:
-    """Hold what a refusal said, until when it stands, and what its `Retry-After` means, both on the monotonic clock.
+class _Refused:
+    """Hold what a definite refusal said, when (monotonic), and the how-manieth in a row it is.
 
-    The exception itself is not kept: its traceback holds the secrets that were sent.
+    Not the exception itself: the frames of its traceback hold credentials.
     """
 
     reason: Reason
     description: str
-    until: float
-    retry_at: float | None
+    at: float
+    number: int
 
 
 class RenewingCache(Generic[K]):
@@ -67,29 +69,29 @@ class RenewingCache(Generic[K]):
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._entries: dict[K, _Entry] = {}
-        self._failures: dict[K, _Failure] = {}
+        self._refused: dict[K, _Refused] = {}
         self._flights: SingleFlight[K, Credential] = SingleFlight()
 
     async def get(self, key: K, load: Callable[[], Coroutine[Any, Any, Credential]]) -> Credential:
         """Return the credential for `key`, calling `load` if there is none that is good for five more minutes.
 
-        Raises what `load` raised, or lately raised.
+        Raises what `load` raised.
         """
         entry = self._entries.get(key)
         if entry is None or not self._usable(key):
-            remembered = self._remembered(key)
-            if remembered is not None:
-                raise remembered
+            standing = self._standing(key)
+            if standing is not None:
+                raise Refusal(standing.reason, standing.description)
             return await self._flights.wait(key, lambda: self._load(key, load))
         now = self._clock.now()
-        if now >= max(entry.renew_at, entry.not_before) and self._remembered(key) is None:
+        if now >= max(entry.renew_at, entry.not_before):
             entry.not_before = now + _RENEWAL_PAUSE_SECONDS
             self._flights.start(key, lambda: self._renew(key, load))
         return entry.credential
 
     def warm(self, key: K, load: Callable[[], Coroutine[Any, Any, Credential]]) -> None:
         """Start loading if nothing usable is there; whoever calls `get` meanwhile joins."""
-        if not self._usable(key) and self._remembered(key) is None:
+        if not self._usable(key) and self._standing(key) is None:
             self._flights.start(key, lambda: self._load(key, load))
 
     async def replace(
@@ -114,41 +116,40 @@ class RenewingCache(Generic[K]):
         entry = self._entries.get(key)
         return entry is not None and self._clock.now() < entry.credential.expires_at - EXPIRY_MARGIN_SECONDS
 
-    def _remembered(self, key: K) -> Refusal | None:
-        """Return the refusal that still stands for `key`, as a new exception that says how long."""
-        failure = self._failures.get(key)
-        now = self._clock.monotonic()
-        if failure is None or failure.until <= now or key in self._flights:
+    def _standing(self, key: K) -> _Refused | None:
+        last = self._last_refusal(key)
+        if last is None or last.number < REFUSALS_IN_A_ROW or key in self._flights:
             return None
-        wait = None if failure.retry_at is None else failure.retry_at - now
-        return Refusal(failure.reason, failure.description, retry_after=wait)
+        return last
+
+    def _last_refusal(self, key: K) -> _Refused | None:
+        last = self._refused.get(key)
+        return last if last is not None and self._clock.monotonic() - last.at < REFUSAL_MEMORY_SECONDS else None
 
     async def _load(self, key: K, load: Callable[[], Coroutine[Any, Any, Credential]]) -> Credential:
         try:
             credential = await load()
         except Refusal as refusal:
-            self._remember(key, refusal)
+            if refusal.entry.status == 502:
+                last = self._last_refusal(key)
+                number = 1 if last is None else last.number + 1
+                self._refused[key] = _Refused(refusal.reason, refusal.description, self._clock.monotonic(), number)
             raise
+        self._refused.pop(key, None)
         now = self._clock.now()
         for stale in [k for k, entry in self._entries.items() if entry.credential.expires_at <= now]:
             del self._entries[stale]
-        self._failures.pop(key, None)
         self._entries[key] = _Entry(credential, now + (credential.expires_at - now) * _RENEW_AT_FRACTION)
         return credential
-
-    def _remember(self, key: K, refusal: Refusal) -> None:
-        definite = REFUSAL_MEMORY_SECONDS if refusal.entry.status == 502 else 0.0
-        pause = min(max(refusal.retry_after or 0.0, definite), _LONGEST_MEMORY_SECONDS)
-        now = self._clock.monotonic()
-        self._failures = {k: failure for k, failure in self._failures.items() if failure.until > now}
-        if pause > 0:
-            retry_at = None if refusal.retry_after is None else now + refusal.retry_after
-            self._failures[key] = _Failure(refusal.reason, refusal.description, now + pause, retry_at)
 
     async def _renew(self, key: K, load: Callable[[], Coroutine[Any, Any, Credential]]) -> Credential:
         try:
             return await self._load(key, load)
         except Exception as error:
+            entry = self._entries.get(key)
+            if entry is not None and isinstance(error, Refusal) and error.retry_after is not None:
+                pause = min(max(error.retry_after, _RENEWAL_PAUSE_SECONDS), _LONGEST_PAUSE_SECONDS)
+                entry.not_before = self._clock.now() + pause
             note(
                 logging.WARNING,
                 "renewal_failed",

@@ -15,7 +15,7 @@ from vending.acr import access
 from vending.acr.access import VendedToken
 from vending.acr.scope import Scope, render
 from vending.errors import Reason, Refusal, quote
-from vending.net import Answer, NetError, TooLarge
+from vending.net import Answer, NetError, TimedOut, TooLarge
 from vending.oplog import note
 from vending.renewing import Credential, RenewingCache
 from vending.retry import LONGEST_RETRY_AFTER_SECONDS, Transient, retrying
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 
 MAX_ANSWER_BYTES: Final = 256 * 1024
 """A recorded refresh token is 1 KiB; a token for 128 repositories with names of full length stays below 64 KiB."""
-_ATTEMPT_SECONDS: Final = 6.0
-_ATTEMPT_SHARE: Final = 0.25
-"""An attempt may take this share of a request's deadline, so that three fit in and the caller learns what was slow."""
 _REEXCHANGE_SECONDS: Final = 60.0
 """A registry that refuses for missing rights must not make every caller exchange anew."""
 _HEADERS: Final = {"X-Meta-Source-Client": "azure/functions", "Accept": "application/json"}
@@ -98,7 +95,6 @@ class Minter:
         self._http = http
         self._clock = clock
         self._budget_seconds = budget_seconds
-        self._attempt_seconds = min(_ATTEMPT_SECONDS, budget_seconds * _ATTEMPT_SHARE)
         self._refresh: RenewingCache[Key] = RenewingCache(clock)
         self._services: dict[str, str] = {}
         self._reexchanged: dict[Key, float] = {}
@@ -119,12 +115,7 @@ class Minter:
         try:
             return await self._access(target, used, scopes)
         except _StaleRights as stale:
-            fresh = await self._refresh.replace(
-                target.key,
-                used,
-                lambda: self._exchange(target, entra_token),
-                may_load=lambda: self._may_reexchange(target.key),
-            )
+            fresh = await self._reexchange(target, used, entra_token)
             if fresh is None:
                 raise stale.refusal from None
         try:
@@ -145,6 +136,19 @@ class Minter:
             refresh_expires_at=refresh.expires_at,
             granted=access.allowed(token.get("access")),
         )
+
+    async def _reexchange(self, target: Target, used: Credential, entra_token: EntraToken) -> Credential | None:
+        try:
+            return await self._refresh.replace(
+                target.key,
+                used,
+                lambda: self._exchange(target, entra_token),
+                may_load=lambda: self._may_reexchange(target.key),
+            )
+        except Refusal as refusal:
+            if refusal.entry.status == 503:  # It told nothing about the rights, so the next caller may ask.
+                self._reexchanged.pop(target.key, None)
+            raise
 
     def _may_reexchange(self, key: Key) -> bool:
         now = self._clock.monotonic()
@@ -205,7 +209,7 @@ class Minter:
         """Ask the registry what it calls itself: `service` in the challenge of `GET /v2/`. Its realm is ignored."""
         try:
             answer = await self._http.request(
-                "GET", f"{target.origin}/v2/", max_bytes=MAX_ANSWER_BYTES, timeout_seconds=self._attempt_seconds
+                "GET", f"{target.origin}/v2/", max_bytes=MAX_ANSWER_BYTES, timeout_seconds=self._budget_seconds
             )
         except NetError:
             return None
@@ -228,13 +232,15 @@ class Minter:
                 form=form,
                 headers=_HEADERS,
                 max_bytes=MAX_ANSWER_BYTES,
-                timeout_seconds=self._attempt_seconds,
+                timeout_seconds=self._budget_seconds,
             )
         except TooLarge:
             raise Refusal(Reason.REGISTRY_RESPONSE_INVALID) from None
         except NetError as error:
             note(logging.WARNING, "registry_unreachable", registry=target.login_server, path=path, error=str(error))
-            raise Transient(Refusal(Reason.REGISTRY_UNAVAILABLE)) from None
+            refusal = Refusal(Reason.REGISTRY_UNAVAILABLE)
+            # An answer that did not come within a whole deadline is not waited for again.
+            raise refusal if isinstance(error, TimedOut) else Transient(refusal) from None
         if answer.status != 200:
             raise self._failure(target, path, answer)
         try:

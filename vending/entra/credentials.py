@@ -25,10 +25,6 @@ if TYPE_CHECKING:
     from vending.clock import Clock
     from vending.entra.library import NoToken
 
-_ATTEMPT_SECONDS: Final = 6.0
-"""The identity endpoint answers from its cache in milliseconds and from Entra in a second or two."""
-_ATTEMPT_SHARE: Final = 0.25
-"""An attempt may take this share of a request's deadline, so that three fit in and the caller learns what was slow."""
 _GRACE_SECONDS: Final = 1.0
 """What an attempt may take on top, for what the transport cannot cut short: resolving a name, a byte that just came."""
 _DEVELOPER_SECONDS: Final = 15.0
@@ -75,7 +71,6 @@ class EntraTokens:
         self._clock = clock
         self._environment = environment
         self._budget_seconds = budget_seconds
-        self._attempt_seconds = min(_ATTEMPT_SECONDS, budget_seconds * _ATTEMPT_SHARE)
         self._tokens: RenewingCache[tuple[ResolvedIdentity, str]] = RenewingCache(clock)
         self._threads = ThreadPoolExecutor(_THREADS, "identity")
 
@@ -95,14 +90,14 @@ class EntraTokens:
         return await retrying(lambda: self._attempt(identity, audience), budget_seconds=self._budget_seconds)
 
     async def _attempt(self, identity: ResolvedIdentity, audience: str) -> Credential:
-        seconds = _DEVELOPER_SECONDS if identity.kind == "developer" else self._attempt_seconds + _GRACE_SECONDS
+        seconds = _DEVELOPER_SECONDS if identity.kind == "developer" else self._budget_seconds + _GRACE_SECONDS
         asked = asyncio.get_running_loop().run_in_executor(self._threads, self._ask, identity, audience)
         try:
             async with asyncio.timeout(seconds):
                 return await asked
         except TimeoutError:
             note(logging.WARNING, "identity_failed", identity_type=identity.kind, error="TimedOut")
-            raise Transient(Refusal(Reason.IDENTITY_UNAVAILABLE)) from None
+            raise Refusal(Reason.IDENTITY_UNAVAILABLE) from None
 
     def _ask(self, identity: ResolvedIdentity, audience: str) -> Credential:
         """Ask once, in a thread. Raises `Refusal`, or `Transient` where it is worth asking again."""
@@ -110,7 +105,7 @@ class EntraTokens:
 
         try:
             return library.ask(
-                identity, audience, self._environment, seconds=self._attempt_seconds, now=self._clock.now()
+                identity, audience, self._environment, seconds=self._budget_seconds, now=self._clock.now()
             )
         except library.NoToken as cause:
             raise _failure(identity, cause) from None
