@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,7 +107,3 @@ def prepare(configuration: Path, data: Path) -> Terraform:
     terraform = Terraform(configuration, data)
     terraform("get")
     return terraform
-
-
-if __name__ == "__main__":
-    print(stand_ins(), versions(), file=sys.stderr)

@@ -6,6 +6,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,7 +27,7 @@ from tests.infra.facts import (
     Fact,
 )
 from tests.infra.scenarios import SCENARIOS, SUBSCRIPTION
-from tests.infra.terraform import prepare
+from tests.infra.terraform import Terraform, prepare
 from tests.infra.toolbox import BICEP, TERRAFORM, parsed_terraform
 from vending.settings import KNOWN_SETTINGS
 
@@ -355,11 +356,8 @@ def condition_of_bicep(case: Mapping[str, Any]) -> dict[str, str | None]:
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
-def test_both_condition_builders_give_the_same_text(
-    terraform: Any, tmp_path_factory: pytest.TempPathFactory, case: dict[str, Any]
-) -> None:
-    assert terraform
-    module = prepare(TERRAFORM / "modules" / "policy-conditions", tmp_path_factory.mktemp("builder"))
+def test_both_condition_builders_give_the_same_text(terraform: Terraform, tmp_path: Path, case: dict[str, Any]) -> None:
+    module = prepare(terraform.configuration / "modules" / "policy-conditions", tmp_path)
     planned = module.plan(rights(case))["planned_values"]["outputs"]["assignments"]["value"]
     assert {role: entry["condition"] for role, entry in planned.items()} == condition_of_bicep(case)
 
