@@ -48,4 +48,4 @@ lock: ## Resolve requirements*.in into the hash-locked files, for Python 3.11 to
 	.venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header requirements-dev.in -o requirements-dev.txt
 
 clean: ## Remove what the targets made.
-	rm -rf $(VENV) .venv-lock .venv-3* .tools build dist
+	rm -rf $(VENV) .venv-lock .venv-3* .venv-infra* .tools build dist
