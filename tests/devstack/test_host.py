@@ -151,9 +151,15 @@ def test_settings_of_the_platform_are_filled_in(host: HostProcess, http: httpx.C
     address = host.url.removeprefix("http://")
     assert http.get("/environment").json() == {
         "WEBSITE_HOSTNAME": address,
-        "VENDING_PUBLIC_URL": f"http://{address}",
+        "VENDING_PUBLIC_URL": None,
         "AzureWebJobsDisableHomepage": "true",
     }
+
+
+def test_plain_public_url_is_filled_in_where_loopback_is_allowed() -> None:
+    with HostProcess({"VENDING_ALLOW_LOOPBACK": "1"}, app=SAMPLE) as own:
+        told: dict[str, Any] = httpx.get(f"{own.url}/environment", trust_env=False).json()
+    assert told["VENDING_PUBLIC_URL"] == own.url
 
 
 def test_log_of_the_app_goes_to_standard_error(host: HostProcess, http: httpx.Client) -> None:
