@@ -34,6 +34,12 @@ _MAX_DIGITS: Final = 18
 _REJECTED: Final = object()
 """Stands for a scalar that was reported and has no value."""
 
+UNREADABLE: Final = -1
+"""Stands in a path for a key that was reported and cannot be used."""
+
+_DROPPED: Final = -2
+"""Stands in a path for what follows a key that was reported: it is not in the data."""
+
 MAX_PROBLEMS: Final = 1000
 """A file that is wrong all over need not be described to its end."""
 
@@ -84,7 +90,8 @@ class Document:
     """What the reader found and could read past."""
 
     broken: frozenset[Path] = frozenset()
-    """The paths of those problems; what else is wrong there follows from them."""
+    """Where those problems leave it open what the file says: a value, a key that stands twice (the data has the first),
+    or a key that is `UNREADABLE`."""
 
     parts: Mapping[Path, tuple[Document, Path]] = field(default_factory=dict, repr=False)
     """Of a merged directory: where each entry (section and name or index) comes from."""
@@ -105,7 +112,7 @@ class Document:
         found: dict[int, tuple[str, Place]] = {}
         batches: dict[str, tuple[Document, list[int], list[tuple[Path, bool]]]] = {}
         for number, (path, at_key) in enumerate(listed):
-            part = self.parts.get(path[:2]) or self.parts.get(path[:1])
+            part = self.parts.get(path[:2]) or self.parts.get(path[:1]) or self.parts.get(())
             document, inner = (part[0], part[1] + path[len(part[1]) :]) if part else (self, path)
             source = parse_source(document.source_of(inner))
             if source:
@@ -198,9 +205,11 @@ class _Notes:
         self.problems: list[Problem] = []
         self.broken: set[Path] = set()
 
-    def add(self, path: Path, place: Place, code: Code, message: str) -> None:
+    def add(self, path: Path | None, place: Place, code: Code, message: str) -> None:
+        """Note a problem; without a path, one that leaves no doubt about what the file says."""
         self.problems.append(Problem(self._name, place.line, place.column, code, message))
-        self.broken.add(path)
+        if path is not None:
+            self.broken.add(path)
         if len(self.problems) >= MAX_PROBLEMS:
             raise PolicyError(self.problems)
 
@@ -303,7 +312,7 @@ class _YamlBuilder:
 
     def _on_start(self, event: Any, place: Place) -> None:
         path = self._place_next(place)
-        self._check_plain_node(event, path, place)
+        self._check_plain_node(event, None, place)
         if len(self._stack) >= MAX_DEPTH:
             raise PolicyError(
                 [*self.notes.problems, Problem(self._name, *place, Code.TOO_DEEP, f"nested deeper than {MAX_DEPTH}")]
@@ -321,9 +330,9 @@ class _YamlBuilder:
         value = event.value if event.style else self._resolve(event.value, path, place)
         self._put(value, path, place)
 
-    def _check_plain_node(self, event: Any, path: Path, place: Place) -> None:
+    def _check_plain_node(self, event: Any, path: Path | None, place: Place) -> None:
         if event.anchor:
-            self.notes.add(path, place, Code.YAML_FEATURE, f"&{event.anchor} is an anchor; remove it")
+            self.notes.add(None, place, Code.YAML_FEATURE, f"&{event.anchor} is an anchor; remove it")
         if event.tag:
             self.notes.add(path, place, Code.YAML_FEATURE, "a tag (!) stands here; remove it and quote text instead")
 
@@ -335,7 +344,9 @@ class _YamlBuilder:
         top = self._stack[-1]
         if isinstance(top.value, list):
             return (*top.path, len(top.value))
-        return (*top.path, top.key) if not top.awaits_key and top.key is not None else (*top.path, "?")
+        if top.awaits_key:
+            return (*top.path, UNREADABLE)
+        return (*top.path, _DROPPED if top.key is None else top.key)
 
     def _put(self, value: Any, path: Path, place: Place) -> None:
         if self._stack and self._awaits_key():
@@ -361,14 +372,20 @@ class _YamlBuilder:
     def _awaits_key(self) -> bool:
         return bool(self._stack) and isinstance(self._stack[-1].value, dict) and self._stack[-1].awaits_key
 
-    def _key(self, value: Any, top: _Open, place: Place) -> str | None:
-        """Accept a key; None for one whose value is to be dropped."""
+    def _key(self, value: object, top: _Open, place: Place) -> str | None:
+        """Accept a key, as text; None for one whose value is to be dropped."""
         if not isinstance(value, str):
+            readable = value is not None and not isinstance(value, list | dict)
             shown = "a list or mapping" if isinstance(value, list | dict) else f"{_show(value)}"
             self.notes.add(
-                (*top.path, "?"), place, Code.KEY_TYPE, f"a key is text, but this is {shown}; put it in quotes"
+                None if readable else (*top.path, UNREADABLE),
+                place,
+                Code.KEY_TYPE,
+                f"a key is text, but this is {shown}; put it in quotes",
             )
-            return None
+            if not readable:
+                return None
+            value = shown
         path = (*top.path, value)
         if value in top.value:
             first = self.places.keys[path]
@@ -435,6 +452,14 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return value
 
 
+def _first_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Let the first of several values of one key stand, as in YAML: it is the one whose place is found."""
+    value: dict[str, Any] = {}
+    for key, item in pairs:
+        value.setdefault(key, item)
+    return value
+
+
 def _integer(text: str) -> int:
     if len(text.lstrip("-")) > _MAX_DIGITS:
         raise _Suspect
@@ -453,7 +478,7 @@ def _read_json(text: str, name: str) -> Document:
                 text, object_pairs_hook=_object, parse_int=_integer, parse_float=_suspect, parse_constant=_suspect
             )
         except _Suspect:
-            data = json.loads(text, parse_int=lambda digits: int(digits[:_MAX_DIGITS]))
+            data = json.loads(text, object_pairs_hook=_first_object, parse_int=lambda digits: int(digits[:_MAX_DIGITS]))
             scanner.report()
     except json.JSONDecodeError as error:
         place = Place(error.lineno, error.colno)

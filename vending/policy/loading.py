@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Final
 
 from vending.policy import documents
 from vending.policy.building import build
+from vending.policy.mending import Draft
 from vending.policy.problems import Code, PolicyError, Problem
-from vending.policy.structure import prune, validate
+from vending.policy.structure import validate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from vending.policy.models import PolicyModel
     from vending.policy.policy import Environment, Policy
     from vending.policy.problems import Finding
-    from vending.policy.problems import Path as PolicyPath
 
 _LARGE_BYTES: Final = 1 << 20
 
@@ -118,37 +118,27 @@ def _collector_paused(size: int) -> Iterator[None]:
 def _load(document: Document, environment: Environment, files: _SideFiles, sha256: str) -> Loaded:
     model, findings = validate(document.data)
     if model is None or document.problems:
-        findings += _judge_the_rest(document, findings, environment, files)
-        raise PolicyError([*document.problems, *document.place(_beyond(document, findings))])
+        findings = _find_all(document, findings, environment, files)
+        raise PolicyError([*document.problems, *document.place(findings)])
     policy, findings = build(model, document, environment, files.read, sha256)
     if findings:
         raise PolicyError(document.place(findings))
     return Loaded(replace(policy, files=tuple(sorted(files.seen))), model, document)
 
 
-def _judge_the_rest(
+def _find_all(
     document: Document, findings: list[Finding], environment: Environment, files: _SideFiles
 ) -> list[Finding]:
-    """Find what is wrong with the entries that do fit the models, so that everything is reported at once."""
-    pruned = prune(document.data, [*(finding.path for finding in findings), *document.broken])
-    if pruned is None:
-        return []
-    _, more = build(pruned.model, document, environment, files.read, sha256="")
-    # What refers to an entry that was left out is not wrong for that.
-    return [
-        pruned.restore(finding)
-        for finding in more
-        if pruned.complete or finding.code not in {Code.REFERENCE, Code.REPOSITORY}
-    ]
-
-
-def _beyond(document: Document, findings: list[Finding]) -> list[Finding]:
-    """Leave out what only follows from a problem that the reader has named already."""
-    return [finding for finding in findings if not _is_broken(finding.path, document.broken)]
-
-
-def _is_broken(path: PolicyPath, broken: frozenset[PolicyPath]) -> bool:
-    return any(path[:length] in broken for length in range(len(path) + 1))
+    """Find everything at once: what does not fit the models, and what is wrong with the rest."""
+    if not isinstance(document.data, dict):
+        return findings
+    draft = Draft(document.data, document.broken)
+    found = [finding for finding in findings if draft.is_certain(finding)]
+    model = draft.mend(findings)
+    if model is not None:
+        _, more = build(model, document, environment, files.read, sha256="")
+        found += [finding for finding in map(draft.restore, more) if draft.is_certain(finding)]
+    return found
 
 
 @dataclass(frozen=True, slots=True)

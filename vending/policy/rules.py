@@ -12,9 +12,9 @@ from vending.policy.claims import ClaimPath, parse_key
 from vending.policy.conditions import Condition, Scalar, compact, compile_condition
 from vending.policy.index import Index
 from vending.policy.models import DenyModel, GrantModel, RuleModel, as_list, day
-from vending.policy.patterns import Glob, has_substance
+from vending.policy.patterns import Glob, compile_glob, has_substance, is_literal
 from vending.policy.policy import Deny, Grant, IssuerRules, Rule
-from vending.policy.presets import ClaimType, Preset
+from vending.policy.presets import PRESETS, ClaimType, Preset
 from vending.policy.problems import Code, Finding, Path
 from vending.policy.repositories import Entry, Maps, RepositoryError, Template, compile_entry, compile_plain
 
@@ -57,6 +57,10 @@ class _Provider:
     def type_of(self, path: ClaimPath) -> ClaimType | None:
         known = self.types.get(path)
         return self.preset.type_of(path[0]) if known is None and len(path) == 1 else known
+
+
+_ANY_PROVIDER: Final = _Provider.of(PRESETS["generic"])
+"""Judges what names no issuer that exists: it knows no claims, so whatever it objects to is wrong for every issuer."""
 
 
 @dataclass(slots=True)
@@ -106,12 +110,12 @@ class RuleCompiler:
         )
         expires = self._expires(rule, path)
         origin = self.document.origin(path)
-        for issuer in self._issuers(rule.issuer, path):
+        issuers = self._issuers(rule.issuer, path)
+        if not issuers:
+            self._conditions_of(rule, path, "", _ANY_PROVIDER)
+        for issuer in issuers:
             provider = self._providers[issuer]
-            when = self._compile(rule.when, (*path, "when"), provider)
-            unless = self._compile(rule.unless, (*path, "unless"), provider)
-            if len(when) == len(rule.when):
-                self._check_pinned(when, path, issuer, provider)
+            when, unless = self._conditions_of(rule, path, issuer, provider)
             identity = tuple(condition for condition in when if condition.path in provider.identity)
             yield Rule(
                 name=rule.name,
@@ -128,6 +132,15 @@ class RuleCompiler:
                 expires_at=float("inf") if expires is None else _end_of(expires),
                 origin=origin,
             )
+
+    def _conditions_of(
+        self, rule: RuleModel, path: Path, issuer: str, provider: _Provider
+    ) -> tuple[tuple[Condition, ...], tuple[Condition, ...]]:
+        when = self._compile(rule.when, (*path, "when"), provider)
+        unless = self._compile(rule.unless, (*path, "unless"), provider)
+        if len(when) == len(rule.when):
+            self._check_pinned(when, path, issuer, provider)
+        return when, unless
 
     def _expires(self, rule: RuleModel, path: Path) -> datetime.date | None:
         if rule.expires is None:
@@ -179,10 +192,13 @@ class RuleCompiler:
                     )
         covers = self._grant(deny, path, deny.registry, templates=False)
         origin = self.document.origin(path)
-        issuers = list(self.issuers) if deny.issuer is None else self._issuers(deny.issuer, path)
-        for issuer in issuers:
+        issuers = [] if deny.issuer is None else self._issuers(deny.issuer, path)
+        if not issuers:
+            self._compile(deny.when, (*path, "when"), _ANY_PROVIDER)
+            self._compile(deny.unless, (*path, "unless"), _ANY_PROVIDER)
+        named = deny.issuer is not None
+        for issuer in issuers if named else self.issuers:
             provider = self._providers[issuer]
-            named = deny.issuer is not None
             when = self._compile(deny.when if named else None, (*path, "when"), provider)
             unless = self._compile(deny.unless if named else None, (*path, "unless"), provider)
             yield issuer, Deny(deny.name, when, unless, covers, deny.enabled, origin)
@@ -267,9 +283,21 @@ class RuleCompiler:
         if compiled is None:
             try:
                 compiled = self._conditions[cached] = compile_condition(key, claim, values, folds=folds)
-            except ValueError as error:
-                self._add(path, Code.PATTERN, str(error))
+            except ValueError:
+                compiled = compile_condition(key, claim, self._usable(value, path), folds=folds)
         return compiled
+
+    def _usable(self, value: Scalar | list[Scalar], path: Path) -> list[Scalar]:
+        """Report every value with a wrong pattern, and return the others; a condition left without any pins."""
+        usable: list[Scalar] = []
+        for number, item in enumerate(value if isinstance(value, list) else [value]):
+            try:
+                if isinstance(item, str) and not is_literal(item):
+                    compile_glob(item)
+                usable.append(item)
+            except ValueError as error:
+                self._add((*path, number) if isinstance(value, list) else path, Code.PATTERN, str(error))
+        return usable
 
     def _path(self, key: str, path: Path) -> ClaimPath | None:
         claim = self._paths.get(key)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,7 +13,7 @@ from vending.policy.models import PolicyModel, known_keys
 from vending.policy.problems import Code, Finding, Path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pydantic_core import ErrorDetails
 
@@ -28,16 +27,14 @@ _EXPECTED: Final[Mapping[str, str]] = {
     "model_attributes_type": "write a mapping of keys to values here",
     "string_too_long": "the text is too long",
 }
-_LISTS: Final = ("rules", "deny")
-_REFERRED_TO: Final = ("registries", "identities", "issuers", "maps")
-_ANY_AUDIENCE: Final = "https://audience.invalid"
-"""Stands for an audience that is missing or wrong, while the rest of the file is judged."""
-
 _YAML_1_1_TRUTHS: Final = frozenset({"yes", "no", "on", "off", "y", "n"})
 
 
 def validate(data: Any) -> tuple[PolicyModel | None, list[Finding]]:
-    """Return the model of a policy, or everything in which the data differs from one."""
+    """Return the model of a policy, or everything in which the data differs from one.
+
+    The path of a missing key is the one that it would have.
+    """
     if not isinstance(data, dict):
         return None, [Finding((), Code.VALUE, "a policy is a mapping that begins with version: 1")]
     try:
@@ -47,58 +44,16 @@ def validate(data: Any) -> tuple[PolicyModel | None, list[Finding]]:
         return None, [_finding(detail, data) for detail in details]
 
 
-@dataclass(frozen=True, slots=True)
-class Pruned:
-    """Hold what is left of a policy without the entries that do not fit the models, so that the rest can be judged.
-
-    `numbers` maps the positions of rules and deny entries back to those in the file; `complete` says that nothing is
-    missing that others refer to.
-    """
-
-    model: PolicyModel
-    numbers: Mapping[str, list[int]]
-    complete: bool
-
-    def restore(self, finding: Finding) -> Finding:
-        """Return a finding about what is left as one about the file."""
-        if len(finding.path) > 1 and finding.path[0] in self.numbers:
-            section, number, *rest = finding.path
-            return replace(finding, path=(section, self.numbers[str(section)][int(number)], *rest))
-        return finding
-
-
-def prune(data: Any, bad: Iterable[Path]) -> Pruned | None:
-    """Leave out every entry with a bad path; None where what is left is no policy either."""
-    if not isinstance(data, dict):
-        return None
-    entries = {path[:2] for path in bad}
-    left: dict[str, Any] = {"version": 1, "audience": _ANY_AUDIENCE}
-    numbers: dict[str, list[int]] = {}
-    for section, value in data.items():
-        if (section,) in entries:
-            continue
-        if section in _LISTS and isinstance(value, list):
-            numbers[section] = [number for number in range(len(value)) if (section, number) not in entries]
-            left[section] = [value[number] for number in numbers[section]]
-        elif isinstance(value, dict):
-            left[section] = {key: entry for key, entry in value.items() if (section, key) not in entries}
-        else:
-            left[section] = value
-    model, _ = validate(left)
-    complete = not any(path[:1] in {(section,) for section in _REFERRED_TO} for path in entries)
-    return None if model is None else Pruned(model, numbers, complete)
-
-
 def _finding(detail: ErrorDetails, data: Any) -> Finding:
     kind, location, value = detail["type"], detail["loc"], detail["input"]
     path, parent = _walk(location, data)
     if kind == "missing":
-        return Finding(path, Code.MISSING_KEY, f"{location[-1]} is missing; add it", at_key=True)
+        return Finding((*path, location[-1]), Code.MISSING_KEY, f"{location[-1]} is missing; add it", at_key=True)
     if kind == "extra_forbidden":
         keys = known_keys(path[:-1], parent.get("type") if isinstance(parent, dict) else None)
         return Finding(path, Code.UNKNOWN_KEY, _unknown(str(path[-1]), keys), at_key=True)
     if kind == "union_tag_not_found":
-        return Finding(path, Code.MISSING_KEY, "type is missing; add it", at_key=True)
+        return Finding((*path, "type"), Code.MISSING_KEY, "type is missing; add it", at_key=True)
     if kind == "union_tag_invalid":
         tags = [tag.strip("' ") for tag in str(detail["ctx"]["expected_tags"]).split(",")]
         return Finding((*path, "type"), Code.VALUE, _none_of(str(detail["ctx"]["tag"]), tags))
@@ -110,10 +65,12 @@ def _finding(detail: ErrorDetails, data: Any) -> Finding:
     )
 
 
-def _walk(location: Iterable[str | int], data: Any) -> tuple[Path, Any]:
+def _walk(location: Sequence[str | int], data: Any) -> tuple[Path, Any]:
     """Follow an error's location through the data, skipping what only the models know; return the last parent too."""
     path: list[str | int] = []
     parent: Any = None
+    if location[0] == "identities":
+        location = (*location[:2], *location[3:])  # The third step is the type, which may be the name of a key as well.
     for step in location:
         inside = (isinstance(data, dict) and step in data) or (
             isinstance(data, list) and isinstance(step, int) and step < len(data)
