@@ -95,6 +95,24 @@ class Azurite:
             rows: list[dict[str, object]] = answer.json()["value"]
             return rows
 
+    def new_blob(self, name: str, content: bytes) -> str:
+        """Create a blob in a container of its own; return its URL."""
+        container = f"{self.blob_endpoint}/policy{uuid.uuid4().hex}"
+        with self.client() as client:
+            client.put(f"{container}?restype=container").raise_for_status()
+        self.put_blob(f"{container}/{name}", content)
+        return f"{container}/{name}"
+
+    def put_blob(self, url: str, content: bytes) -> None:
+        """Write a blob, replacing what was there."""
+        with self.client() as client:
+            client.put(url, content=content, headers={"x-ms-blob-type": "BlockBlob"}).raise_for_status()
+
+    def delete_blob(self, url: str) -> None:
+        """Delete a blob."""
+        with self.client() as client:
+            client.delete(url).raise_for_status()
+
     def start(self) -> Self:
         """Start the emulator, and wait until it accepts connections."""
         program = tools.ensure(tools.AZURITE)

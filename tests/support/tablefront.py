@@ -20,22 +20,25 @@ _HOP_BY_HOP = frozenset({"host", "content-length", "transfer-encoding", "connect
 
 
 class TableFront(LocalServer):
-    """Forward everything to the emulator. `board` spoils the endpoint `table`; `lose` drops answers after the work."""
+    """Forward everything to the emulator's tables, or to `endpoint`, another service of it.
 
-    def __init__(self, azurite: Azurite, ca: TestAuthority) -> None:
+    `board` spoils the endpoint `table`; `lose` drops answers after the work.
+    """
+
+    def __init__(self, azurite: Azurite, ca: TestAuthority, endpoint: str | None = None) -> None:
         super().__init__(plain=False, tls=ca.server_context())
         self.board = FaultBoard()
         self.lose = 0
         """How many answers are still to be lost, after the emulator has done what it was asked."""
         self.headers: list[tuple[str, Mapping[str, str]]] = []
         """Method and headers of each request."""
-        self._azurite = azurite
+        self._endpoint = endpoint or azurite.table_endpoint
         self._trust = ca.client_context()
         self._client: aiohttp.ClientSession | None = None
 
     def of(self, table: str) -> str:
-        """Return the URL of a table through this front."""
-        return table.replace(self._azurite.table_endpoint, f"{self.tls_url}/devstoreaccount1")
+        """Return the URL of a table, or of a blob, through this front."""
+        return table.replace(self._endpoint, f"{self.tls_url}/devstoreaccount1")
 
     def application(self) -> web.Application:
         """Build the application."""
@@ -56,7 +59,7 @@ class TableFront(LocalServer):
     async def _forward(self, request: web.Request) -> web.StreamResponse:
         if self._client is None:
             raise RuntimeError("the front is not running")
-        origin = self._azurite.table_endpoint.removesuffix("/devstoreaccount1")
+        origin = self._endpoint.removesuffix("/devstoreaccount1")
         async with self._client.request(
             request.method,
             origin + request.raw_path,
