@@ -44,6 +44,7 @@ REFUSED = [
     ("VENDING_POLICY_MAX_STALE_SECONDS", "inf"),
     ("VENDING_DEADLINE_SECONDS", "20s"),
     ("VENDING_DEADLINE_SECONDS", "1e9"),
+    ("VENDING_DEADLINE_SECONDS", "51"),
     ("VENDING_REPLAY_STORE", "redis"),
     ("VENDING_REPLAY_STORE", "https://evil.example/claims"),
     ("VENDING_REPLAY_STORE", "https://a1b.table.core.windows.net.evil.example/claims"),

@@ -32,6 +32,8 @@ log.setLevel(logging.INFO)  # Whatever the root logger's level: events are not a
 SCHEMA_VERSION: Final = 1
 MAX_LINE: Final = 30_000
 """Characters of an event. Application Insights cuts a message at 32,768, and half a line of JSON is no event."""
+MAX_GRANTED: Final = 24_000
+"""Characters of `granted` as JSON. More is not vended: an event must be able to name all that a token allows."""
 MAX_TEXT: Final = 256
 """Characters kept of any value that a caller controls."""
 MAX_ITEMS: Final = 128
@@ -181,7 +183,7 @@ class Trail:
             "shortened": [],
         }
         for name in _SHORTENED:
-            if len(event[name]) > MAX_ITEMS:
+            if len(event[name]) > MAX_ITEMS and name != "granted":
                 _shorten(event, name, event[name][:MAX_ITEMS])
         return event
 
@@ -295,7 +297,7 @@ _PROPERTIES: Final[Mapping[str, Any]] = {
     "subject_token_id": _MAYBE,
     "registry": {"type": ["string", "null"]},
     "scope": _STRINGS,
-    "granted": _STRINGS,
+    "granted": {"type": "array", "items": {"type": "string"}},
     "missing": _STRINGS,
     "rules": _STRINGS,
     "audit_rules": _STRINGS,

@@ -13,6 +13,7 @@ import weakref
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urljoin, urlsplit
 
@@ -125,8 +126,8 @@ class Http:
         Redirects are answers like any other; with `follow_same_host` up to three are followed, as long as scheme, host
         and port stay the same. Raises `Unreachable`, `TimedOut`, `TooLarge` or `RedirectRefused`.
         """
-        client = self._client(ca_pem)
         try:
+            client = self._client(ca_pem)
             async with asyncio.timeout(timeout_seconds):
                 for _ in range(_MAX_REDIRECTS + 1):
                     answer = await _once(client, method, url, headers, form, content, max_bytes)
@@ -160,6 +161,7 @@ class Http:
                 verify=self._trust(ca_pem),
                 trust_env=False,  # No proxy and no .netrc may steer where a credential goes.
                 follow_redirects=False,
+                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # What one server says, no other hears.
                 timeout=httpx.Timeout(None, connect=_CONNECT_SECONDS),  # `request` bounds the call as a whole.
                 # No ceiling on connections: a registry that hangs must not use up what others need.
                 limits=httpx.Limits(

@@ -12,6 +12,17 @@ import logging
 _log = logging.getLogger("vending.operations")
 
 
+def frames_of(error: BaseException) -> list[str]:
+    """Name the places that an exception came through: file, line, function. Its text might quote what it choked on."""
+    frames = []
+    traceback = error.__traceback__
+    while traceback is not None:
+        code = traceback.tb_frame.f_code
+        frames.append(f"{code.co_filename.rpartition('/')[2]}:{traceback.tb_lineno} {code.co_name}")
+        traceback = traceback.tb_next
+    return frames[-12:]
+
+
 def note(level: int, event: str, **fields: str | float | bool | list[str] | None) -> None:
     """Write one event. `level` is one of `logging`'s; field names and values become one JSON object."""
     if _log.isEnabledFor(level):

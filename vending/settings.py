@@ -35,6 +35,8 @@ KNOWN_SETTINGS: Final = frozenset(
 
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 _MAX_SECONDS: Final = 86_400.0
+_LONGEST_DEADLINE_SECONDS: Final = 50.0
+"""The host ends a worker, with everybody's requests, at `functionTimeout` in host.json: one minute."""
 _TABLE_PATH = re.compile(r"/[A-Za-z][A-Za-z0-9]{2,62}")
 # A storage token opens every account that the identity may read: it goes to Azure storage, and nowhere else.
 _STORAGE = r"(core\.(windows\.net|usgovcloudapi\.net|chinacloudapi\.cn)|storage\.azure\.net)"
@@ -89,7 +91,7 @@ class Settings:
             policy_refresh_seconds=read.seconds("VENDING_POLICY_REFRESH_SECONDS", 60.0),
             policy_max_stale_seconds=read.seconds("VENDING_POLICY_MAX_STALE_SECONDS", 3600.0),
             replay_table=read.replay_table(loopback),
-            deadline_seconds=read.seconds("VENDING_DEADLINE_SECONDS", 20.0),
+            deadline_seconds=read.seconds("VENDING_DEADLINE_SECONDS", 20.0, _LONGEST_DEADLINE_SECONDS),
             custom_hosts=read.custom_hosts(),
             allow_loopback=loopback,
             telemetry=read.telemetry(),
@@ -117,7 +119,7 @@ class _Reader:
             raise SettingsError("VENDING_ALLOW_LOOPBACK is for local work; remove it from an app that runs in Azure.")
         return True
 
-    def seconds(self, name: str, default: float) -> float:
+    def seconds(self, name: str, default: float, most: float = _MAX_SECONDS) -> float:
         value = self._get(name)
         if value is None:
             return default
@@ -125,8 +127,8 @@ class _Reader:
             number = float(value)
         except ValueError:
             number = math.nan
-        if not 0 < number <= _MAX_SECONDS:
-            raise SettingsError(f"{name} must be a number of seconds above 0, and at most {_MAX_SECONDS:g}.")
+        if not 0 < number <= most:
+            raise SettingsError(f"{name} must be a number of seconds above 0, and at most {most:g}.")
         return number
 
     def policy(self, loopback: bool) -> Path | str:

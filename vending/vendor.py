@@ -7,6 +7,7 @@ out is a token that allows exactly what the policy granted, or a `Refusal`.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -23,7 +24,7 @@ from vending.errors import Reason, Refusal, quote
 from vending.oidc.claims import SKEW_SECONDS
 from vending.oidc.token import peek
 from vending.oidc.verify import Verifier, replay_key
-from vending.oplog import note
+from vending.oplog import frames_of, note
 from vending.policy import decide, hints, lookup, parse_key
 from vending.replay import new_owner
 from vending.settings import is_loopback
@@ -213,6 +214,11 @@ class Vendor:
         trail.registry = registry.login_server
         with trail.step("decide"):
             decision = decide(policy, claims, registry.name, request.scopes, self._clock.now())
+        if decision.allowed and len(json.dumps([str(scope) for scope in decision.granted])) > audit.MAX_GRANTED:
+            raise Refusal(
+                Reason.TOO_MANY_SCOPES,
+                "Ask for fewer repositories in one request, so that the audit log can name every one that is granted.",
+            )
         _record_decision(trail, decision)
         return _Case(policy, issuer, claims, registry, decision)
 
@@ -357,13 +363,7 @@ def origin(login_server: str, *, allow_loopback: bool) -> str:
 
 def note_bug(error: BaseException) -> None:
     """Log an unexpected exception by its type and place; its text might quote what it choked on."""
-    frames = []
-    traceback = error.__traceback__
-    while traceback is not None:
-        code = traceback.tb_frame.f_code
-        frames.append(f"{code.co_filename.rpartition('/')[2]}:{traceback.tb_lineno} {code.co_name}")
-        traceback = traceback.tb_next
-    note(logging.ERROR, "internal_error", error=type(error).__name__, frames=frames[-12:])
+    note(logging.ERROR, "internal_error", error=type(error).__name__, frames=frames_of(error))
 
 
 def _read(claims: Claims, key: str) -> JsonValue:

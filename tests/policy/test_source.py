@@ -21,7 +21,7 @@ from vending.acr.scope import parse
 from vending.errors import Reason, Refusal
 from vending.net import Http
 from vending.oidc.types import VerifiedClaims
-from vending.policy import Environment, Policy, decide
+from vending.policy import Environment, Policy, PolicyError, decide
 from vending.policy.source import BlobSource, FileSource, PolicySource, PolicyStore, Unavailable
 
 if TYPE_CHECKING:
@@ -305,3 +305,73 @@ async def test_without_a_token_there_is_no_request(blob: str, front: TableFront,
 async def test_304_that_nobody_asked_for_is_no_policy(remote: Watch, front: TableFront) -> None:
     front.board.set("table", Fault(status=304, body=b""))
     assert await remote.refused() is Reason.POLICY_UNAVAILABLE
+
+
+# --- What must not go unnoticed ---------------------------------------------------------------------------------------
+
+
+async def test_side_file_that_changes_while_the_policy_is_read_is_read_again(tmp_path: Path) -> None:
+    from devstack.keys import SigningKey
+
+    issuers = {"github": {"preset": "github", "jwks_file": "keys.json"}}
+    (tmp_path / "policy.json").write_bytes(policy_bytes("web/api", issuers=issuers))
+    old, new = ({"keys": [SigningKey.generate("RS256").jwk()]} for _ in range(2))
+    keys = tmp_path / "keys.json"
+    # A pipe hands out the old keys while the policy is read, and is a file with the new ones before anyone looks again.
+    os.mkfifo(keys)
+
+    def rewrite() -> None:
+        with keys.open("w") as pipe:
+            pipe.write(json.dumps(old))
+        keys.unlink()
+        keys.write_text(json.dumps(new))
+
+    watch = Watch(FileSource(tmp_path / "policy.json", Environment()))
+    _, first = await asyncio.gather(asyncio.to_thread(rewrite), watch.store.get())
+    [issuer] = first.issuers.values()
+    assert issuer.verification.static_keys == old
+    [issuer] = (await watch.after(REFRESH)).issuers.values()
+    assert issuer.verification.static_keys == new
+
+
+async def test_failure_that_nobody_foresaw_keeps_the_last_good_policy_and_is_logged(
+    file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(FileSource):
+        async def fetch(self) -> Policy | None:
+            if file.read_bytes() == BAD:
+                raise IndexError("quoted content")
+            return await super().fetch()
+
+    watch = Watch(Broken(file, Environment()))
+    good = await watch.store.get()
+    file.write_bytes(BAD)
+    assert await watch.after(REFRESH) is good
+    assert "policy_reload_failed" in caplog.text
+    assert "quoted content" not in caplog.text
+    watch.time.ahead += MAX_STALE
+    assert await watch.refused() is Reason.POLICY_UNAVAILABLE
+
+
+async def test_bad_file_is_not_parsed_again_for_each_request(tmp_path: Path) -> None:
+    path = tmp_path / "policy.json"
+    path.write_bytes(BAD)
+    source = FileSource(path, Environment())
+    problems = []
+    for _ in range(3):
+        with pytest.raises(PolicyError) as caught:
+            await source.fetch()
+        problems.append(caught.value.problems)
+    assert problems[1][0] is problems[0][0]
+    assert problems[2][0] is problems[0][0]
+
+
+async def test_bad_blob_is_not_fetched_again_until_it_changes(
+    remote: Watch, azurite: Azurite, front: TableFront, blob: str
+) -> None:
+    azurite.put_blob(blob, BAD)
+    assert await remote.refused() is Reason.POLICY_UNAVAILABLE
+    assert await remote.refused() is Reason.POLICY_UNAVAILABLE
+    assert front.headers[-1][1]["If-None-Match"]
+    azurite.put_blob(blob, NARROW)
+    assert grants(await remote.store.get(), "web/api")

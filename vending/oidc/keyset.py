@@ -158,9 +158,18 @@ class KeySets:
                 retry_after=wait,
             )
 
+    async def _fetched(self, issuer: Issuer) -> KeySet:
+        try:
+            return await fetch_key_set(self._http, issuer, now=self._clock.now(), allow_loopback=self._allow_loopback)
+        except KeysNotFetched:
+            raise
+        except Exception as bug:  # noqa: BLE001 - a mistake of ours is the issuer's trouble too: old keys stay in use.
+            oplog.note(logging.ERROR, "internal_error", error=type(bug).__name__, frames=oplog.frames_of(bug))
+            raise KeysNotFetched(Failure.BAD_KEY_SET, type(bug).__name__) from None
+
     async def _fetch(self, issuer: Issuer, cache: _Cache) -> None:
         try:
-            keys = await fetch_key_set(self._http, issuer, now=self._clock.now(), allow_loopback=self._allow_loopback)
+            keys = await self._fetched(issuer)
         except KeysNotFetched as error:
             pause = min(FIRST_PAUSE_SECONDS * 2 ** min(cache.failures, 10), LONGEST_PAUSE_SECONDS)
             cache.failures += 1

@@ -340,10 +340,13 @@ def _check_key_set(jwks: Any) -> list[str]:
 
 
 def _check_certificates(pem: str) -> str | None:
+    import ssl
+
     from cryptography import x509
 
     try:
         x509.load_pem_x509_certificates(pem.encode("ascii"))
-    except ValueError:
+        ssl.create_default_context(cadata=pem)  # OpenSSL's reader, which is the one that will have to cope.
+    except (ValueError, ssl.SSLError):
         return "these are no PEM certificates; write -----BEGIN CERTIFICATE----- and so on"
     return None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from vending.policy import documents
 from vending.policy.building import build
 from vending.policy.mending import Draft
+from vending.policy.policy import digest_of_files
 from vending.policy.problems import Code, PolicyError, Problem
 from vending.policy.structure import validate
 
@@ -123,7 +124,8 @@ def _load(document: Document, environment: Environment, files: _SideFiles, sha25
     policy, findings = build(model, document, environment, files.read, sha256)
     if findings:
         raise PolicyError(document.place(findings))
-    return Loaded(replace(policy, files=tuple(sorted(files.seen))), model, document)
+    policy = replace(policy, files=tuple(sorted(files.seen)), files_sha256=digest_of_files(files.seen))
+    return Loaded(policy, model, document)
 
 
 def _find_all(
@@ -143,10 +145,10 @@ def _find_all(
 
 @dataclass(frozen=True, slots=True)
 class _SideFiles:
-    """Read files beside a policy, and none outside its directory. `seen` gathers what was read."""
+    """Read files beside a policy, and none outside its directory. `seen` gathers what was read, by path."""
 
     directory: Path | None
-    seen: set[Path] = field(default_factory=set)
+    seen: dict[Path, bytes] = field(default_factory=dict)
 
     def read(self, name: str) -> bytes:
         """Read one file. Raises `ValueError` saying why it cannot."""
@@ -159,7 +161,7 @@ class _SideFiles:
                 raise ValueError(f"{name} lies outside the policy's directory; move it beside the policy")
             with path.open("rb") as file:
                 data = file.read(MAX_SIDE_FILE_BYTES + 1)
-            self.seen.add(path)
+            self.seen[path] = data
         except OSError as error:
             raise ValueError(f"{name} cannot be read: {error.strerror or type(error).__name__}") from None
         if len(data) > MAX_SIDE_FILE_BYTES:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -30,6 +31,12 @@ class Environment:
 
     custom_hosts: frozenset[str] = frozenset()
     allow_loopback: bool = False
+
+
+def digest_of_files(contents: Mapping[FilePath, bytes]) -> str:
+    """Return one SHA-256, in hex, of files by their paths and contents."""
+    parts = (f"{path}\0{hashlib.sha256(contents[path]).hexdigest()}\n" for path in sorted(contents))
+    return hashlib.sha256("".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 # --- Identities and registries ----------------------------------------------------------------------------------------
@@ -211,6 +218,8 @@ class Policy:
     registry_of: Mapping[str, Registry] = field(repr=False)
     files: tuple[FilePath, ...] = ()
     """The files of keys and certificates that were read beside the policy."""
+    files_sha256: str = ""
+    """`digest_of_files` of what was read from them."""
 
     def issuer_for(self, url: str) -> PolicyIssuer | None:
         """Find an issuer by its URL, character by character."""

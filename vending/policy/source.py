@@ -7,9 +7,9 @@ falls back from a configured policy to another one.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +20,8 @@ from urllib.parse import urlsplit
 from vending.errors import Reason, Refusal
 from vending.flight import SingleFlight
 from vending.net import NetError
-from vending.oplog import note
+from vending.oplog import frames_of, note
+from vending.policy.policy import digest_of_files
 from vending.policy.problems import PolicyError
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ _STORAGE_VERSION: Final = "2021-12-02"
 _MAX_BYTES: Final = 32 * 1024 * 1024 + 1
 """One more than the largest policy in JSON, so that the loader itself says what is too large."""
 _FETCH_SECONDS: Final = 10.0
+_BAD_FILE_SECONDS: Final = 5.0
+"""A file that cannot be used is not parsed again for each request, unless it changes."""
 _SWITCH_SECONDS: Final = 0.0005
 
 
@@ -64,32 +67,41 @@ class FileSource:
         self._environment = environment
         self._seen: str | None = None
         self._beside: tuple[Path, ...] = ()
+        self._bad: tuple[str, float, PolicyError] | None = None
 
     async def fetch(self) -> Policy | None:
         """Read and parse in a thread: neither runs on the event loop."""
         return await asyncio.to_thread(self._fetch)
 
     def _fetch(self) -> Policy | None:
+        found = self._digest_of_policy()
+        content = found + self._digest_of_side_files()
+        if content == self._seen:
+            return None
+        if self._bad is not None and self._bad[0] == content and time.monotonic() < self._bad[1] + _BAD_FILE_SECONDS:
+            raise PolicyError(self._bad[2].problems)
         try:
-            if self._seen is not None and self._seen == self._fingerprint(self._beside):
-                return None
-            before = self._fingerprint(())
             policy = _load(self._path, self._environment)
-            unchanged = before == self._fingerprint(())
-            self._beside = policy.files
-            # A file that changed while it was being read is read again next time.
-            self._seen = self._fingerprint(self._beside) if unchanged else None
-        except OSError as error:
-            raise Unavailable(f"{self._path.name}: {error.strerror or type(error).__name__}") from None
+        except PolicyError as error:
+            self._bad = (content, time.monotonic(), error)
+            raise
+        self._beside = policy.files
+        # What counts is what was read, so that a change meanwhile is found next time.
+        self._seen = found + policy.files_sha256
         return policy
 
-    def _fingerprint(self, beside: tuple[Path, ...]) -> str:
-        digest = hashlib.sha256()
-        names = sorted(self._path.iterdir()) if self._path.is_dir() else [self._path]
-        for path in (*names, *beside):
-            if not path.is_dir():
-                digest.update(hashlib.sha256(path.read_bytes()).digest() + str(path).encode())
-        return digest.hexdigest()
+    def _digest_of_policy(self) -> str:
+        try:
+            names = [path for path in self._path.iterdir() if path.is_file()] if self._path.is_dir() else [self._path]
+            return digest_of_files({path: path.read_bytes() for path in names})
+        except OSError as error:
+            raise Unavailable(f"{self._path.name}: {error.strerror or type(error).__name__}") from None
+
+    def _digest_of_side_files(self) -> str:
+        try:
+            return digest_of_files({path: path.read_bytes() for path in self._beside})
+        except OSError:
+            return ""  # One is gone, which is a change; the loader says what is missing.
 
 
 class BlobSource:
@@ -105,6 +117,8 @@ class BlobSource:
         self._http = http
         self._storage_token = storage_token
         self._etag: str | None = None
+        self._bad: PolicyError | None = None
+        """What is wrong with the blob of `_etag`; None where it is in force."""
 
     async def fetch(self) -> Policy | None:
         """Get the blob; parse it in a thread."""
@@ -121,12 +135,20 @@ class BlobSource:
         except NetError as error:
             raise Unavailable(str(error)) from None
         if answer.status == 304 and self._etag is not None:
+            if self._bad is not None:
+                raise PolicyError(self._bad.problems)
             return None
         if answer.status != 200:
             raise Unavailable(f"the blob's server answered {answer.status}")
         name = urlsplit(self._url).path.rpartition("/")[2]
-        policy = await asyncio.to_thread(_parse, answer.body, name, self._environment)
-        self._etag = answer.headers.get("etag")
+        self._etag, self._bad = None, None
+        try:
+            policy = await asyncio.to_thread(_parse, answer.body, name, self._environment)
+        except PolicyError as error:
+            self._bad = error
+            raise
+        finally:
+            self._etag = answer.headers.get("etag")
         return policy
 
     async def _token(self) -> str:
@@ -239,6 +261,14 @@ class PolicyStore:
             )
         except Unavailable as error:
             note(logging.ERROR, "policy_reload_failed", source=self.source, problems=[str(error)])
+        except Exception as error:  # noqa: BLE001 - whatever it is, the last good policy stays, and it is said.
+            note(
+                logging.ERROR,
+                "policy_reload_failed",
+                source=self.source,
+                problems=[type(error).__name__],
+                frames=frames_of(error),
+            )
         else:
             if policy is not None:
                 self._in_force = InForce(policy, started)

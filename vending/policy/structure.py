@@ -69,7 +69,7 @@ def _walk(location: Sequence[str | int], data: Any) -> tuple[Path, Any]:
     """Follow an error's location through the data, skipping what only the models know; return the last parent too."""
     path: list[str | int] = []
     parent: Any = None
-    if location[0] == "identities":
+    if location and location[0] == "identities":
         location = (*location[:2], *location[3:])  # The third step is the type, which may be the name of a key as well.
     for step in location:
         inside = (isinstance(data, dict) and step in data) or (
