@@ -27,3 +27,8 @@ def note(level: int, event: str, **fields: str | float | bool | list[str] | None
     """Write one event. `level` is one of `logging`'s; field names and values become one JSON object."""
     if _log.isEnabledFor(level):
         _log.log(level, "%s", json.dumps({"event": event, **fields}))
+
+
+def note_bug(error: BaseException) -> None:
+    """Write down an unexpected exception by its type and place; its text might quote what it choked on."""
+    note(logging.ERROR, "internal_error", error=type(error).__name__, frames=frames_of(error))

@@ -24,7 +24,7 @@ from vending.errors import Reason, Refusal, quote
 from vending.oidc.claims import SKEW_SECONDS
 from vending.oidc.token import peek
 from vending.oidc.verify import Verifier, replay_key
-from vending.oplog import frames_of, note
+from vending.oplog import note, note_bug
 from vending.policy import decide, hints, lookup, parse_key
 from vending.replay import new_owner
 from vending.settings import is_loopback
@@ -359,11 +359,6 @@ def origin(login_server: str, *, allow_loopback: bool) -> str:
     """Return the origin to talk to: https, or plain http for a registry on this machine where that is allowed."""
     local = allow_loopback and is_loopback(urlsplit(f"//{login_server}").hostname)
     return f"{'http' if local else 'https'}://{login_server}"
-
-
-def note_bug(error: BaseException) -> None:
-    """Log an unexpected exception by its type and place; its text might quote what it choked on."""
-    note(logging.ERROR, "internal_error", error=type(error).__name__, frames=frames_of(error))
 
 
 def _read(claims: Claims, key: str) -> JsonValue:

@@ -164,7 +164,7 @@ class KeySets:
         except KeysNotFetched:
             raise
         except Exception as bug:  # noqa: BLE001 - a mistake of ours is the issuer's trouble too: old keys stay in use.
-            oplog.note(logging.ERROR, "internal_error", error=type(bug).__name__, frames=oplog.frames_of(bug))
+            oplog.note_bug(bug)
             raise KeysNotFetched(Failure.BAD_KEY_SET, type(bug).__name__) from None
 
     async def _fetch(self, issuer: Issuer, cache: _Cache) -> None:

@@ -13,6 +13,7 @@ from pydantic_core import core_schema
 
 from vending.acr.scope import COMPONENT_PATTERN, MAX_NAME_LENGTH
 from vending.policy.presets import PRESETS
+from vending.settings import SECRET_PREFIX
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -27,7 +28,7 @@ HOST: Final = r"^(\[::1\]|[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-
 GUID: Final = r"^[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}$"
 URL: Final = r"^https?://[A-Za-z0-9\-._~:/\[\]!$&'()*+,;=%]+$"
 DURATION: Final = r"^[1-9][0-9]{0,6}[smhd]$"
-SECRET: Final = r"^VENDING_SECRET_[A-Za-z0-9_]+$"
+SECRET: Final = rf"^{SECRET_PREFIX}[A-Za-z0-9_]+$"
 DATE: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 IDENTITY_RESOURCE: Final = (
     r"^/subscriptions/[0-9A-Fa-f-]{36}/[Rr]esource[Gg]roups/[^/]+/providers/"
@@ -96,7 +97,7 @@ Duration: TypeAlias = Annotated[
     str, Field(pattern=DURATION), _Says("write a number and a unit: s, m, h or d, as in 15m")
 ]
 Secret: TypeAlias = Annotated[
-    str, Field(pattern=SECRET), _Says("write the name of an app setting that begins with VENDING_SECRET_")
+    str, Field(pattern=SECRET), _Says(f"write the name of an app setting that begins with {SECRET_PREFIX}")
 ]
 Text: TypeAlias = Annotated[
     str, Field(pattern=VISIBLE, max_length=MAX_TEXT), _Says("write text of 1 to 4096 characters on one line")
