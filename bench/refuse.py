@@ -9,11 +9,11 @@ from contextlib import suppress
 from typing import Any, Final
 
 from bench.report import Row, median, timed
-from devstack import claims as shapes
+from devstack.issuer import claims as shapes
 from devstack.keys import SigningKey, b64url, encode
 from vending.clock import Clock
 from vending.errors import Refusal
-from vending.net import Http
+from vending.http_client import Http
 from vending.oidc.token import MAX_TOKEN_LENGTH, peek
 from vending.oidc.types import Issuer, RawToken
 from vending.oidc.verify import Verifier

@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command; return its exit status. Each command imports only what it needs."""
     options = _parser().parse_args(arguments)
     if options.command == "host":
-        from devstack import host
+        from devstack.host import server as host
 
         return host.run(options.app, options.port)
     if options.command == "up":

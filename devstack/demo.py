@@ -17,9 +17,9 @@ from typing import Any
 import httpx
 
 from devstack import tools
-from devstack.client import RegistryClient, RegistryRefused
-from devstack.images import Image
 from devstack.keys import peek
+from devstack.registry.client import RegistryClient, RegistryRefused
+from devstack.registry.images import Image
 from devstack.stack import PROJECT, Stack, Upstreams
 
 TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"

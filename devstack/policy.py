@@ -85,7 +85,7 @@ deny:
 
 def policy_text(upstreams: Upstreams) -> str:
     """Return the stack's policy for these upstreams; the issuer `/other` is none of its own."""
-    from devstack.claims import SERVICE_ACCOUNT_UID
+    from devstack.issuer.claims import SERVICE_ACCOUNT_UID
 
     return _POLICY.format(
         audience=upstreams.audience,

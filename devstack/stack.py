@@ -12,14 +12,14 @@ from types import TracebackType
 from typing import Self
 
 from devstack import tools
-from devstack.authority import Authority
 from devstack.certs import TestAuthority
-from devstack.entra import Tenant
-from devstack.identity import IdentityEndpoint
-from devstack.issuer import DEFAULT_AUDIENCE, IssuerServer
+from devstack.entra.authority import Authority
+from devstack.entra.identity import IdentityEndpoint
+from devstack.entra.tenant import Tenant
+from devstack.host.processes import HostProcess
+from devstack.issuer.server import DEFAULT_AUDIENCE, IssuerServer
 from devstack.policy import policy_text
-from devstack.processes import HostProcess
-from devstack.registry import Registry
+from devstack.registry.server import Registry
 from devstack.serving import LoopThread
 
 PROJECT = Path(__file__).resolve().parent.parent

@@ -6,7 +6,7 @@ import sys
 import threading
 from types import FrameType
 
-from devstack.issuer import Job
+from devstack.issuer.server import Job
 from devstack.stack import Stack, Upstreams
 
 _TEXT = """

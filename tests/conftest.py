@@ -16,9 +16,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from devstack.identity import IdentityEndpoint
-from devstack.issuer import IssuerServer
-from devstack.registry import Registry
+from devstack.entra.identity import IdentityEndpoint
+from devstack.issuer.server import IssuerServer
+from devstack.registry.server import Registry
 from devstack.stack import Stack, Upstreams
 
 pytest_plugins = ["tests.support.recorder"]

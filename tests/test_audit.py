@@ -27,7 +27,7 @@ from vending.audit import (
 from vending.clock import Clock
 from vending.errors import CATALOGUE, Reason, Refusal
 from vending.oidc.types import RawToken
-from vending.policy.presets import PRESETS
+from vending.policy.providers.presets import PRESETS
 
 
 def read(claims: Any, name: str) -> Any:

@@ -20,7 +20,7 @@ from tests.docs.markdown import Block, blocks
 from tests.infra.toolbox import LOCKS, node_tools, succeed
 from vending.audit import AUDIT_SCHEMA, MAX_ITEMS, MAX_LINE, MAX_TEXT, SECURITY_SCHEMA
 from vending.errors import Reason
-from vending.limits import MAX_CALLERS
+from vending.rate_limit import MAX_CALLERS
 from vending.telemetry import Ages, OpenTelemetry
 
 PAGE = PROJECT / "docs" / "operations.md"
@@ -66,7 +66,7 @@ def logged_events() -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for path in sorted((PROJECT / "vending").rglob("*.py")):
         for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if not isinstance(call, ast.Call) or ast.unparse(call.func) not in {"note", "oplog.note"}:
+            if not isinstance(call, ast.Call) or ast.unparse(call.func) not in {"note", "operations_log.note"}:
                 continue
             level, event = call.args[:2]
             names = [node.value for node in ast.walk(event) if isinstance(node, ast.Constant)]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from vending.oidc import claims, keys, keyset, token
+from vending.oidc import claims, key_cache, keys, token
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs" / "security.md").read_text()
@@ -33,9 +33,9 @@ def test_each_line_of_rfc_8725_has_a_row(section: str) -> None:
         ("2,048 to 8,192", keys.MIN_RSA_BITS),
         ("8,192 bits", keys.MAX_RSA_BITS),
         ("`exp + 60 s`", claims.SKEW_SECONDS),
-        ("one refresh per 60 s", int(keyset.UNKNOWN_KID_SECONDS)),
-        ("doubling to 60 s", int(keyset.LONGEST_PAUSE_SECONDS)),
-        ("remembered for 5 s", int(keyset.FIRST_PAUSE_SECONDS)),
+        ("one refresh per 60 s", int(key_cache.UNKNOWN_KID_SECONDS)),
+        ("doubling to 60 s", int(key_cache.LONGEST_PAUSE_SECONDS)),
+        ("remembered for 5 s", int(key_cache.FIRST_PAUSE_SECONDS)),
     ],
 )
 def test_number_on_the_page_is_the_one_in_the_code(said: str, value: int) -> None:

@@ -23,7 +23,7 @@ from vending import __version__, request, telemetry
 from vending.audit import Kind, Trail, client_address
 from vending.errors import Reason, Refusal
 from vending.openapi import document
-from vending.oplog import note_bug
+from vending.operations_log import note_bug
 from vending.settings import Settings
 from vending.vendor import Explanation, Vended, Vendor
 from vending.wiring import announce, build

@@ -24,9 +24,9 @@ from vending.errors import Reason, Refusal, quote
 from vending.oidc.claims import SKEW_SECONDS
 from vending.oidc.token import peek
 from vending.oidc.verify import Verifier, replay_key
-from vending.oplog import note, note_bug
+from vending.operations_log import note, note_bug
 from vending.policy import decide, hints, lookup, parse_key
-from vending.replay import new_owner
+from vending.replay.store import new_owner
 from vending.settings import is_loopback
 from vending.telemetry import Ages, Outcome
 
@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     from vending.acr.access import VendedToken
     from vending.clock import Clock
     from vending.entra.credentials import EntraTokens
-    from vending.limits import RateLimiter
     from vending.oidc.types import Claims, JsonValue, VerifiedClaims
     from vending.policy import Decision, Policy, PolicyIssuer, Registry, RuleHint
-    from vending.policy.source import PolicyStore
-    from vending.replay import ReplayStore
+    from vending.policy_store import PolicyStore
+    from vending.rate_limit import RateLimiter
+    from vending.replay.store import ReplayStore
     from vending.request import TokenRequest
     from vending.settings import Settings
     from vending.telemetry import Telemetry

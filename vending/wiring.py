@@ -10,13 +10,13 @@ from vending.acr.exchange import Minter
 from vending.clock import Clock
 from vending.entra.clouds import CLOUDS
 from vending.entra.credentials import EntraTokens, ResolvedIdentity
-from vending.limits import RateLimiter
-from vending.net import Http
+from vending.http_client import Http
 from vending.oidc.verify import Verifier
-from vending.oplog import note
+from vending.operations_log import note
 from vending.policy import Environment
-from vending.policy.source import STORAGE_AUDIENCE, BlobSource, FileSource, PolicySource, PolicyStore
-from vending.replay import MemoryStore, ReplayStore
+from vending.policy_store import STORAGE_AUDIENCE, BlobSource, FileSource, PolicySource, PolicyStore
+from vending.rate_limit import RateLimiter
+from vending.replay.store import MemoryStore, ReplayStore
 from vending.telemetry import start
 from vending.vendor import Vendor
 
@@ -88,7 +88,7 @@ def replay_store(
     """Choose where tokens that were used are kept: this instance's memory, or a table."""
     if settings.replay_table is None:
         return MemoryStore(clock)
-    from vending.tables import TableStore
+    from vending.replay.table import TableStore
 
     return TableStore(settings.replay_table, http, clock, storage_token, budget_seconds=settings.deadline_seconds)
 

@@ -11,18 +11,18 @@ from dataclasses import dataclass, field
 import jwt
 import pytest
 
-from devstack.acr_tokens import Rights
-from devstack.entra import ACR_AUDIENCE, Tenant
+from devstack.entra.tenant import ACR_AUDIENCE, Tenant
 from devstack.faults import Fault
-from devstack.registry import Registry
+from devstack.registry.server import Registry
+from devstack.registry.tokens import Rights
 from devstack.serving import LoopThread
 from tests.support.hands import RunningHands
 from vending.acr.access import VendedToken
 from vending.acr.exchange import Minter, RegistryFailure, Target
 from vending.acr.scope import parse
+from vending.credential_cache import REFUSALS_IN_A_ROW
 from vending.errors import Reason, Refusal
-from vending.net import Http
-from vending.renewing import REFUSALS_IN_A_ROW
+from vending.http_client import Http
 
 PUSH = "repository:web/api:pull,push"
 OBJECT_ID = "11111111-2222-3333-4444-555555555555"

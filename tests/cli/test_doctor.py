@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from devstack.acr_tokens import Rights
 from devstack.faults import Fault
+from devstack.registry.tokens import Rights
 from devstack.serving import bind
 from devstack.stack import Upstreams
 from vending.cli.main import main

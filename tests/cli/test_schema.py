@@ -10,7 +10,7 @@ from jsonschema_rs import Draft202012Validator
 from ruamel.yaml import YAML
 
 from tests.docs.markdown import ROOT
-from vending.policy.schema import SCHEMA_FILE
+from vending.policy.language.json_schema import SCHEMA_FILE
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from devstack.processes import HostProcess
+from devstack.host.processes import HostProcess
 
 SAMPLE = Path(__file__).parent / "sample_app"
 LIMIT = 4096

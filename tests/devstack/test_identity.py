@@ -16,12 +16,12 @@ from azure.identity import (
     WorkloadIdentityCredential,
 )
 
-from devstack.authority import Application, Authority, FederatedCredential
 from devstack.certs import SelfSigned
-from devstack.entra import ACR_AUDIENCE
+from devstack.entra.authority import Application, Authority, FederatedCredential
+from devstack.entra.identity import API_VERSION, IdentityEndpoint
+from devstack.entra.tenant import ACR_AUDIENCE
 from devstack.faults import Fault
-from devstack.identity import API_VERSION, IdentityEndpoint
-from devstack.issuer import AZURE_DEVOPS_AUDIENCE, IssuerServer
+from devstack.issuer.server import AZURE_DEVOPS_AUDIENCE, IssuerServer
 from devstack.keys import peek
 from devstack.stack import Upstreams
 

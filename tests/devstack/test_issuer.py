@@ -8,7 +8,7 @@ import jwt
 import pytest
 
 from devstack.faults import Fault
-from devstack.issuer import AZURE_DEVOPS_AUDIENCE, DEFAULT_AUDIENCE, Issuer, IssuerServer
+from devstack.issuer.server import AZURE_DEVOPS_AUDIENCE, DEFAULT_AUDIENCE, Issuer, IssuerServer
 from devstack.keys import OMIT, SigningKey, encode, peek
 
 ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]

@@ -11,14 +11,14 @@ import jwt
 import pytest
 
 from devstack import tools
-from devstack.acr_tokens import Rights
-from devstack.client import RegistryClient, RegistryRefused
-from devstack.distribution import ACTIONS, Scope, covers, parse_scopes
-from devstack.entra import ACR_AUDIENCE, Tenant
+from devstack.entra.tenant import ACR_AUDIENCE, Tenant
 from devstack.faults import Fault
-from devstack.images import MANIFEST_TYPE, Image, digest_of
 from devstack.keys import OMIT, encode, libtrust_kid, peek
-from devstack.registry import Registry
+from devstack.registry.client import RegistryClient, RegistryRefused
+from devstack.registry.distribution import ACTIONS, Scope, covers, parse_scopes
+from devstack.registry.images import MANIFEST_TYPE, Image, digest_of
+from devstack.registry.server import Registry
+from devstack.registry.tokens import Rights
 from devstack.serving import LoopThread
 from devstack.stack import Upstreams
 from tests.support.skopeo import NULL_GUID, pull, push, skopeo

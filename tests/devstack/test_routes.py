@@ -2,7 +2,7 @@
 
 import pytest
 
-from devstack.routes import Template, decode_path
+from devstack.host.routes import Template, decode_path
 
 MATCHES = [
     ("token", "/token", {}),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from devstack.runtime import Invocation, WorkerRun, ensure_venv, find_python, run_worker
+from devstack.host.runtime import Invocation, WorkerRun, ensure_venv, find_python, run_worker
 from devstack.tools import Unavailable
 
 SAMPLE = Path(__file__).parent / "sample_app"

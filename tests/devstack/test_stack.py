@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from devstack import demo, tools
-from devstack.acr_tokens import Rights
 from devstack.faults import Fault
+from devstack.registry.tokens import Rights
 from devstack.stack import Stack, Upstreams
 
 SAMPLE = Path(__file__).parent / "sample_app"

@@ -17,10 +17,10 @@ from tests.docs.markdown import Block, blocks, pages
 from vending.cli.cases import read_cases, run_cases
 from vending.cli.main import PROGRAM, build_parser
 from vending.policy import Environment, Loaded, PolicyError, Problem
-from vending.policy.documents import read
+from vending.policy.compiler.load import load_with_source
+from vending.policy.language.document import read
+from vending.policy.language.models import PolicyModel
 from vending.policy.lint import lint
-from vending.policy.loading import load_with_source
-from vending.policy.models import PolicyModel
 
 NOW = datetime.datetime(2026, 11, 22, tzinfo=datetime.UTC).timestamp()
 """When the examples are judged: those that expire must not spoil the tests one day."""

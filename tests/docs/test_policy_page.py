@@ -8,10 +8,10 @@ from pydantic import BaseModel
 from tests.docs.markdown import ROOT, Block, blocks, table
 from vending.cli.cases import CaseModel
 from vending.policy import PRESETS
+from vending.policy.language.models import IssuerModel, PolicyModel
+from vending.policy.language.problems import Code
 from vending.policy.lint import INFORMATION, Lint
-from vending.policy.models import IssuerModel, PolicyModel
-from vending.policy.presets import Preset
-from vending.policy.problems import Code
+from vending.policy.providers.presets import Preset
 
 PAGE = ROOT / "docs" / "policy.md"
 

@@ -10,8 +10,8 @@ from tests.docs.markdown import ROOT
 from tests.docs.test_examples import NOW
 from vending.cli.cases import read_cases, run_cases
 from vending.policy import Environment, load_bytes, load_with_source
+from vending.policy.compiler.load import compile_directory
 from vending.policy.lint import lint
-from vending.policy.loading import compile_directory
 
 if TYPE_CHECKING:
     from pathlib import Path

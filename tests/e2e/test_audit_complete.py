@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from devstack.issuer import IssuerServer
+from devstack.issuer.server import IssuerServer
 from devstack.stack import Stack, Upstreams
 from tests.support.caller import exchange, reason, vend
 

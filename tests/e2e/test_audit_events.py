@@ -26,9 +26,9 @@ from tests.support.recorder import events
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from devstack.issuer import IssuerServer
-    from devstack.processes import HostProcess
-    from devstack.registry import Registry
+    from devstack.host.processes import HostProcess
+    from devstack.issuer.server import IssuerServer
+    from devstack.registry.server import Registry
     from devstack.stack import Upstreams
 
 pytestmark = pytest.mark.e2e

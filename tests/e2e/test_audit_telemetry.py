@@ -16,7 +16,7 @@ from tests.support.recorder import events
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from devstack.issuer import IssuerServer
+    from devstack.issuer.server import IssuerServer
     from devstack.stack import Upstreams
 
 pytestmark = pytest.mark.e2e

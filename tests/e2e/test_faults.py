@@ -20,11 +20,11 @@ from typing import Any
 import httpx
 import pytest
 
+from devstack.entra.identity import ManagedIdentity
 from devstack.faults import Fault
-from devstack.identity import ManagedIdentity
-from devstack.issuer import IssuerServer
-from devstack.processes import HostProcess
-from devstack.registry import Registry
+from devstack.host.processes import HostProcess
+from devstack.issuer.server import IssuerServer
+from devstack.registry.server import Registry
 from devstack.serving import bind
 from devstack.stack import Stack, Upstreams
 from tests.support.caller import exchange, reason

@@ -15,7 +15,7 @@ from tests.support.azurite import Azurite
 from tests.support.caller import exchange, reason, vend
 
 if TYPE_CHECKING:
-    from devstack.issuer import IssuerServer
+    from devstack.issuer.server import IssuerServer
     from devstack.stack import Upstreams
 
 pytestmark = pytest.mark.e2e

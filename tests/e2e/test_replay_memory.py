@@ -14,8 +14,8 @@ from devstack.stack import Stack
 from tests.support.caller import GRANT_TYPE, exchange, reason, vend
 
 if TYPE_CHECKING:
-    from devstack.issuer import IssuerServer
-    from devstack.registry import Registry
+    from devstack.issuer.server import IssuerServer
+    from devstack.registry.server import Registry
     from devstack.stack import Upstreams
 
 pytestmark = pytest.mark.e2e

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from devstack.entra import Tenant
-from devstack.issuer import IssuerServer
+from devstack.entra.tenant import Tenant
+from devstack.issuer.server import IssuerServer
 from devstack.stack import Stack
 from tests.support.caller import exchange, vend
 from tests.support.recorder import events, find_leaks, find_misfits

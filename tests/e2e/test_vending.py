@@ -9,9 +9,9 @@ from typing import Any
 import jwt
 import pytest
 
-from devstack.images import Image
-from devstack.issuer import IssuerServer
-from devstack.registry import Registry
+from devstack.issuer.server import IssuerServer
+from devstack.registry.images import Image
+from devstack.registry.server import Registry
 from devstack.stack import Stack
 from tests.support import skopeo
 from tests.support.caller import exchange, reason, vend

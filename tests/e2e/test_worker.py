@@ -8,9 +8,9 @@ from urllib.parse import urlencode
 import pytest
 
 from devstack import tools
-from devstack.host import import_app
-from devstack.issuer import IssuerServer
-from devstack.runtime import Invocation, run_worker
+from devstack.host.runtime import Invocation, run_worker
+from devstack.host.server import import_app
+from devstack.issuer.server import IssuerServer
 from devstack.stack import PROJECT, Stack, Upstreams
 from tests.support.caller import GRANT_TYPE
 

@@ -18,9 +18,9 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.serialization import NoEncryption, pkcs12
 
-from devstack.authority import Application, FederatedCredential
 from devstack.certs import SelfSigned
-from devstack.entra import ACR_AUDIENCE
+from devstack.entra.authority import Application, FederatedCredential
+from devstack.entra.tenant import ACR_AUDIENCE
 from devstack.faults import Fault
 from devstack.stack import Upstreams
 from tests.support.hands import RunningHands

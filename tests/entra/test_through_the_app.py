@@ -11,10 +11,10 @@ from pathlib import Path
 import jwt
 import pytest
 
-from devstack.authority import Application, FederatedCredential
 from devstack.certs import SelfSigned
-from devstack.entra import ACR_AUDIENCE
-from devstack.registry import Registry
+from devstack.entra.authority import Application, FederatedCredential
+from devstack.entra.tenant import ACR_AUDIENCE
+from devstack.registry.server import Registry
 from devstack.stack import Stack, Upstreams
 from tests.support.caller import vend
 

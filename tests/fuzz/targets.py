@@ -15,7 +15,7 @@ from vending import request
 from vending.acr import scope
 from vending.clock import Clock
 from vending.errors import Refusal
-from vending.net import Http
+from vending.http_client import Http
 from vending.oidc.keys import parse_key_set
 from vending.oidc.signature import ALGORITHMS
 from vending.oidc.token import peek

@@ -10,8 +10,8 @@ from urllib.parse import urlencode
 import pytest
 
 from devstack import tools
-from devstack.issuer import IssuerServer
-from devstack.runtime import RUNTIME, Invocation, find_python, run_worker
+from devstack.host.runtime import RUNTIME, Invocation, find_python, run_worker
+from devstack.issuer.server import IssuerServer
 from devstack.stack import Stack, Upstreams
 from tests.infra.toolbox import CACHE, ROOT, SETUP_SECONDS, once, succeed
 from tests.support.caller import GRANT_TYPE

@@ -6,7 +6,7 @@ import pytest
 
 from devstack.certs import TestAuthority
 from tests.oidc.forge import Forge, Hands, Keys, Site, published
-from vending.net import Http
+from vending.http_client import Http
 from vending.oidc.verify import Verifier
 
 

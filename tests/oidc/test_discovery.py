@@ -14,7 +14,7 @@ from aiohttp import web
 from devstack.certs import TestAuthority
 from devstack.keys import OMIT
 from tests.oidc.forge import Handler, Keys, Site, issuer_at, public_jwk
-from vending.net import Http
+from vending.http_client import Http
 from vending.oidc.discovery import MAX_ANSWER_BYTES, Failure, KeysNotFetched, discovery_url, fetch_key_set
 from vending.oidc.keys import MAX_KEYS
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from devstack.keys import SigningKey, b64url
 from tests.oidc.forge import AUDIENCE, NOW, Forge, Hands, to_json
 from vending.errors import Refusal
-from vending.net import Http
+from vending.http_client import Http
 from vending.oidc.claims import SKEW_SECONDS, check_claims
 from vending.oidc.encoding import EncodingError, decode_base64url, decode_json_object
 from vending.oidc.keys import MAX_KEYS, parse_key_set, static_key_problems

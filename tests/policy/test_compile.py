@@ -10,8 +10,8 @@ import pytest
 
 from tests.policy.language import GITHUB, ask
 from vending.policy import Environment, PolicyError, load, load_bytes, load_with_source
-from vending.policy.loading import compile_directory
-from vending.policy.problems import Code
+from vending.policy.compiler.load import compile_directory
+from vending.policy.language.problems import Code
 
 MAIN = """\
 version: 1

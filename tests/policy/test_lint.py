@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from vending.acr.scope import repository
 from vending.oidc.types import VerifiedClaims
 from vending.policy import PRESETS, Environment, decide, load_with_source, parse_key
+from vending.policy.engine.globs import compile_glob, is_literal
 from vending.policy.lint import INFORMATION, Lint, lint
 from vending.policy.lint.containment import contains
 from vending.policy.lint.forms import FORMS, REPLACED_BY
-from vending.policy.patterns import compile_glob, is_literal
 
 if TYPE_CHECKING:
     from vending.policy import Problem

@@ -26,7 +26,7 @@ from vending.policy import (
     load_bytes,
     load_with_source,
 )
-from vending.policy.problems import Finding
+from vending.policy.language.problems import Finding
 
 GUID = "ABCDEF00-0000-0000-0000-000000000001"
 LOW = GUID.lower()

@@ -16,11 +16,11 @@ from pydantic import BaseModel
 
 from tests.policy.language import compose, rule
 from vending.policy import Environment, PolicyError, load, load_bytes
-from vending.policy import models as policy_models
-from vending.policy.documents import read
-from vending.policy.mending import IDENTITY_STAND_INS, STAND_INS, Draft
-from vending.policy.problems import Code, Path
-from vending.policy.structure import validate
+from vending.policy.compiler.mending import IDENTITY_STAND_INS, STAND_INS, Draft
+from vending.policy.language import models as policy_models
+from vending.policy.language.document import read
+from vending.policy.language.problems import Code, Path
+from vending.policy.language.structure import validate
 
 GUID = "00000000-0000-0000-0000-000000000001"
 ENVIRONMENT = Environment(custom_hosts=frozenset({"r.example", "l.example"}))

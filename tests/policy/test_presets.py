@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from tests.policy.language import compose, load_data
+from vending.oidc.claim_path import parse_key
 from vending.policy import PRESETS, Preset
-from vending.policy.claims import parse_key
-from vending.policy.models import PolicyModel
-from vending.policy.presets import HOUR, MINUTE, ClaimType, owner_of
+from vending.policy.language.models import PolicyModel
+from vending.policy.providers.presets import HOUR, MINUTE, ClaimType, owner_of
 
 EVERY = pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS.keys())
 

@@ -13,9 +13,9 @@ from tests.policy.language import NOW, compose, load_data
 from vending.acr.scope import ACTIONS, Scope, is_repository_name, repository
 from vending.oidc.types import VerifiedClaims
 from vending.policy import Policy, decide, hints, trace
-from vending.policy.conditions import State
-from vending.policy.patterns import compile_glob, is_literal
-from vending.policy.repositories import compile_template
+from vending.policy.engine.conditions import State
+from vending.policy.engine.globs import compile_glob, is_literal
+from vending.policy.engine.repositories import compile_template
 
 if TYPE_CHECKING:
     from vending.oidc.types import Claims

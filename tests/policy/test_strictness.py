@@ -10,8 +10,8 @@ import pytest
 
 from tests.policy.language import compose, deny, grant, load_data, rule
 from vending.policy import Environment, Policy, PolicyError, Problem, load, load_bytes
-from vending.policy.documents import MAX_JSON_BYTES, MAX_YAML_BYTES
-from vending.policy.problems import Code
+from vending.policy.language.document import MAX_JSON_BYTES, MAX_YAML_BYTES
+from vending.policy.language.problems import Code
 
 HEAD = """\
 version: 1

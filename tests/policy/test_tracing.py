@@ -8,7 +8,7 @@ from tests.policy.language import GITHUB, NOW, deny, grant, make_policy, rule
 from vending.acr.scope import parse, render
 from vending.oidc.types import VerifiedClaims
 from vending.policy import Trace, trace
-from vending.policy.conditions import State
+from vending.policy.engine.conditions import State
 
 
 def traced(claims: dict[str, Any], scope: str | None = "repository:web/api:pull,push", **sections: Any) -> Trace:

@@ -9,8 +9,8 @@ import pytest
 
 from tests.support.azurite import Azurite
 from tests.support.replay import Time, table_store
-from vending.net import Http
-from vending.replay import MemoryStore, ReplayStore
+from vending.http_client import Http
+from vending.replay.store import MemoryStore, ReplayStore
 
 if TYPE_CHECKING:
     from pathlib import Path

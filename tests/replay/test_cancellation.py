@@ -24,8 +24,8 @@ from vending.wiring import build
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from devstack.issuer import IssuerServer
-    from devstack.registry import Registry
+    from devstack.issuer.server import IssuerServer
+    from devstack.registry.server import Registry
     from devstack.stack import Upstreams
     from tests.support.azurite import Azurite
     from vending.vendor import Vendor

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vending.replay import MemoryStore
+from vending.replay.store import MemoryStore
 
 if TYPE_CHECKING:
     from tests.support.replay import Time

@@ -6,11 +6,11 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from tests.support.replay import new_key, soon
-from vending.replay import new_owner
+from vending.replay.store import new_owner
 
 if TYPE_CHECKING:
     from tests.support.replay import Time
-    from vending.replay import ReplayStore
+    from vending.replay.store import ReplayStore
 
 
 async def test_a_key_is_claimed_once(store: ReplayStore) -> None:

@@ -16,13 +16,13 @@ from devstack.faults import Fault
 from tests.support.replay import Time, new_key, soon, table_store
 from tests.support.tablefront import TableFront
 from vending.errors import Reason, Refusal
-from vending.replay import new_owner
+from vending.replay.store import new_owner
 
 if TYPE_CHECKING:
     from devstack.stack import Upstreams
     from tests.support.azurite import Azurite
-    from vending.net import Http
-    from vending.tables import TableStore
+    from vending.http_client import Http
+    from vending.replay.table import TableStore
 
 
 @pytest.fixture

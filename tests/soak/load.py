@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import jwt
 
-from devstack.issuer import Issuer
+from devstack.issuer.server import Issuer
 from devstack.stack import Upstreams
 from tests.support.caller import GRANT_TYPE
 from vending.errors import CATALOGUE, Reason

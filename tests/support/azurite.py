@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from devstack.certs import TestAuthority
-    from devstack.entra import Tenant
+    from devstack.entra.tenant import Tenant
 
 START_TIMEOUT = 90.0
 """Seconds, with room for a slow and busy machine."""

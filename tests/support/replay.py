@@ -8,11 +8,11 @@ import uuid
 from typing import TYPE_CHECKING
 
 from vending.clock import Clock
-from vending.tables import TableStore
+from vending.replay.table import TableStore
 
 if TYPE_CHECKING:
     from tests.support.azurite import Azurite
-    from vending.net import Http
+    from vending.http_client import Http
 
 
 class Time:

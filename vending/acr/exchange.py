@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Final
 from vending.acr import access
 from vending.acr.access import VendedToken
 from vending.acr.scope import Scope, render
+from vending.credential_cache import Credential, RenewingCache
 from vending.errors import Reason, Refusal, quote
-from vending.net import Answer, NetError, TimedOut, TooLarge
-from vending.oplog import note
-from vending.renewing import Credential, RenewingCache
+from vending.http_client import Answer, NetError, TimedOut, TooLarge
+from vending.operations_log import note
 from vending.retry import LONGEST_RETRY_AFTER_SECONDS, Transient, retrying
 
 if TYPE_CHECKING:
     from vending.clock import Clock
-    from vending.net import Http
+    from vending.http_client import Http
 
 MAX_ANSWER_BYTES: Final = 256 * 1024
 """A recorded refresh token is 1 KiB; a token for 128 repositories with names of full length stays below 64 KiB."""

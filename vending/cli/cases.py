@@ -16,9 +16,9 @@ from vending.cli.inputs import find_registry, parse_scope, parse_time
 from vending.errors import Reason, Refusal
 from vending.oidc.types import VerifiedClaims
 from vending.policy import PolicyError, decide, lookup, parse_key
-from vending.policy.documents import read
-from vending.policy.models import Name, Prose, Strict, Text
-from vending.policy.problems import Code, Finding
+from vending.policy.language.document import read
+from vending.policy.language.models import Name, Prose, Strict, Text
+from vending.policy.language.problems import Code, Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
     from vending.policy import Decision, Policy, PolicyIssuer, Problem
-    from vending.policy.documents import Document
-    from vending.policy.problems import Path as FindingPath
+    from vending.policy.language.document import Document
+    from vending.policy.language.problems import Path as FindingPath
 
 ExpectableReason: TypeAlias = Literal[
     "no_matching_rule",

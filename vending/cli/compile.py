@@ -11,7 +11,7 @@ from vending.cli.frame import add_command
 from vending.cli.inputs import STDIN, policy_environment
 from vending.cli.report import FINE, Report, UsageError, count, line
 from vending.policy import load_bytes
-from vending.policy.loading import compile_directory
+from vending.policy.compiler.load import compile_directory
 
 if TYPE_CHECKING:
     import argparse

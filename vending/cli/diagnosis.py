@@ -22,12 +22,12 @@ from vending.clock import Clock
 from vending.entra.credentials import EntraTokens, IdentityFailure, ResolvedIdentity
 from vending.entra.identities import resolve
 from vending.errors import Reason, Refusal, quote
-from vending.net import Http
+from vending.http_client import Http
 from vending.oidc.discovery import KeysNotFetched, fetch_key_set
 from vending.oidc.keys import parse_key_set
 from vending.policy import Policy
-from vending.policy.repositories import Insertion, Template
-from vending.policy.source import STORAGE_AUDIENCE, Unavailable
+from vending.policy.engine.repositories import Insertion, Template
+from vending.policy_store import STORAGE_AUDIENCE, Unavailable
 from vending.vendor import origin
 from vending.wiring import own_identity, policy_source, replay_store
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from vending.oidc.keys import KeySet
     from vending.oidc.types import Issuer
     from vending.policy import Registry
-    from vending.policy.patterns import Glob
+    from vending.policy.engine.globs import Glob
     from vending.settings import Settings
 
 Outcome: TypeAlias = Literal["ok", "warning", "error"]

@@ -78,7 +78,7 @@ def _settings(environment: Mapping[str, str]) -> tuple[Settings | None, list[Fin
 
 async def _examine(settings: Settings) -> tuple[list[Finding], tuple[Problem, ...]]:
     from vending.cli.diagnosis import Diagnosis
-    from vending.net import Http
+    from vending.http_client import Http
 
     async with Http() as http:
         try:

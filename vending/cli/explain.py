@@ -20,7 +20,7 @@ from vending.errors import Refusal
 from vending.oidc.claims import check_claims
 from vending.oidc.types import VerifiedClaims
 from vending.policy import trace
-from vending.policy.conditions import State
+from vending.policy.engine.conditions import State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from vending.cli.report import Block, Line
     from vending.oidc.types import Claims, JsonValue
     from vending.policy import Loaded, Policy, PolicyIssuer, Registry, Trace
-    from vending.policy.tracing import ConditionTrace, DenyTrace, GrantTrace, RuleTrace
+    from vending.policy.engine.trace import ConditionTrace, DenyTrace, GrantTrace, RuleTrace
 
 UNVERIFIED: Final = "The token is NOT VERIFIED: nobody checked its signature, so anybody may have written its claims."
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from vending.cli.cases import tests_schema
 from vending.cli.frame import add_command
 from vending.cli.report import FINE, Report, line
-from vending.policy.schema import policy_schema
+from vending.policy.language.json_schema import policy_schema
 
 if TYPE_CHECKING:
     import argparse

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
+from vending.credential_cache import Credential, RenewingCache
 from vending.errors import Reason, Refusal
-from vending.oplog import note
-from vending.renewing import Credential, RenewingCache
+from vending.operations_log import note
 from vending.retry import Transient, retrying
 
 if TYPE_CHECKING:

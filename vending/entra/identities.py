@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from vending.entra.clouds import CLOUDS
 from vending.entra.credentials import ResolvedIdentity
-from vending.policy.policy import (
+from vending.policy.engine.policy import (
     DEFAULT_IDENTITY,
     Developer,
     FederatedApp,

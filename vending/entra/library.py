@@ -24,9 +24,9 @@ from azure.identity import (
     WorkloadIdentityCredential,
 )
 
+from vending.credential_cache import Credential
 from vending.entra.transport import capped_transport
-from vending.net import retry_after
-from vending.renewing import Credential
+from vending.http_client import retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

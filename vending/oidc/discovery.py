@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from vending.errors import Reason, Refusal
-from vending.net import Answer, NetError, RedirectRefused, TimedOut, TooLarge, Unreachable
+from vending.http_client import Answer, NetError, RedirectRefused, TimedOut, TooLarge, Unreachable
 from vending.oidc.keys import KeySet, parse_key_set
 from vending.retry import Transient, retrying
 from vending.settings import is_loopback
@@ -18,7 +18,7 @@ from vending.settings import is_loopback
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from vending.net import Http
+    from vending.http_client import Http
     from vending.oidc.types import Issuer
 
 MAX_ANSWER_BYTES: Final = 256 * 1024

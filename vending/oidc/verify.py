@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from vending.errors import Reason, Refusal
 from vending.oidc.claims import check_claims
-from vending.oidc.keyset import KeySets
+from vending.oidc.key_cache import KeySets
 from vending.oidc.signature import allowed_algorithm, check_signature, key_id
 from vending.oidc.types import VerifiedClaims
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from vending.clock import Clock
-    from vending.net import Http
+    from vending.http_client import Http
     from vending.oidc.types import Issuer, PeekedToken
 
 

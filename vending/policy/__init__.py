@@ -10,10 +10,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from vending.policy.claims import lookup, parse_key
-    from vending.policy.deciding import Decision, RuleHint, decide, hints
-    from vending.policy.loading import Loaded, load, load_bytes, load_with_source
-    from vending.policy.policy import (
+    from vending.oidc.claim_path import lookup, parse_key
+    from vending.policy.compiler.load import Loaded, load, load_bytes, load_with_source
+    from vending.policy.engine.decide import Decision, RuleHint, decide, hints
+    from vending.policy.engine.policy import (
         Developer,
         Environment,
         FederatedApp,
@@ -26,21 +26,21 @@ if TYPE_CHECKING:
         ServicePrincipal,
         WorkloadIdentity,
     )
-    from vending.policy.presets import PRESETS, Preset
-    from vending.policy.problems import PolicyError, Problem
-    from vending.policy.tracing import Trace, trace
+    from vending.policy.engine.trace import Trace, trace
+    from vending.policy.language.problems import PolicyError, Problem
+    from vending.policy.providers.presets import PRESETS, Preset
 
 _HOME: Final = {
     name: module
     for module, names in {
-        "claims": "lookup parse_key",
-        "deciding": "Decision RuleHint decide hints",
-        "loading": "Loaded load load_bytes load_with_source",
-        "policy": "Developer Environment FederatedApp Identity Limits ManagedIdentity Policy PolicyIssuer Registry "
-        "ServicePrincipal WorkloadIdentity",
-        "presets": "PRESETS Preset",
-        "problems": "PolicyError Problem",
-        "tracing": "Trace trace",
+        "vending.oidc.claim_path": "lookup parse_key",
+        "vending.policy.engine.decide": "Decision RuleHint decide hints",
+        "vending.policy.compiler.load": "Loaded load load_bytes load_with_source",
+        "vending.policy.engine.policy": "Developer Environment FederatedApp Identity Limits ManagedIdentity Policy "
+        "PolicyIssuer Registry ServicePrincipal WorkloadIdentity",
+        "vending.policy.providers.presets": "PRESETS Preset",
+        "vending.policy.language.problems": "PolicyError Problem",
+        "vending.policy.engine.trace": "Trace trace",
     }.items()
     for name in names.split()
 }
@@ -79,4 +79,4 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    return getattr(import_module(_HOME[name]), name)

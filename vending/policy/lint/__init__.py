@@ -18,8 +18,8 @@ from vending.policy.lint.templates import templates
 from vending.policy.lint.view import RuleSubject, Subject, View
 
 if TYPE_CHECKING:
-    from vending.policy.loading import Loaded
-    from vending.policy.problems import Problem
+    from vending.policy.compiler.load import Loaded
+    from vending.policy.language.problems import Problem
 
 __all__ = ["INFORMATION", "Lint", "lint"]
 

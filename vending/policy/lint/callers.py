@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from vending.policy.claims import parse_key
+from vending.oidc.claim_path import parse_key
 from vending.policy.lint.codes import Findings, Lint, finding
 from vending.policy.lint.forms import form_of, is_sent, not_sent
 

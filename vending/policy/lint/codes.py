@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from vending.policy.problems import Finding, Path
+from vending.policy.language.problems import Finding, Path
 
 if TYPE_CHECKING:
-    from vending.policy.problems import Severity
+    from vending.policy.language.problems import Severity
 
 
 class Lint(StrEnum):

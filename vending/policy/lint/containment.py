@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from vending.policy.patterns import SEPARATORS
+from vending.policy.engine.globs import SEPARATORS
 
 _ANY: Final = "**"
 _WITHIN: Final = "*"

@@ -8,8 +8,8 @@ from vending.policy.lint.codes import Findings, Lint, finding
 from vending.policy.lint.implication import implies
 
 if TYPE_CHECKING:
+    from vending.policy.engine.policy import Rule
     from vending.policy.lint.view import RuleSubject, View
-    from vending.policy.policy import Rule
 
 
 def unreachable_rule(rule: RuleSubject, view: View, now: float) -> Findings:

@@ -12,13 +12,13 @@ from difflib import get_close_matches
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from vending.policy.claims import ClaimPath, parse_key
+from vending.oidc.claim_path import ClaimPath, parse_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from vending.policy.policy import PolicyIssuer
-    from vending.policy.presets import Preset
+    from vending.policy.engine.policy import PolicyIssuer
+    from vending.policy.providers.presets import Preset
 
 _GUID: Final = r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 _EXAMPLE_GUID: Final = "00000000-0000-0000-0000-000000000000"

@@ -6,19 +6,19 @@ from itertools import product
 from math import prod
 from typing import TYPE_CHECKING, Final
 
+from vending.policy.engine.globs import has_substance, is_literal
+from vending.policy.engine.repositories import Insertion, compile_template
 from vending.policy.lint.codes import Findings, Lint, finding
 from vending.policy.lint.containment import contains
 from vending.policy.lint.implication import excludes, implies
-from vending.policy.patterns import has_substance, is_literal
-from vending.policy.repositories import Insertion, compile_template
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from vending.policy.engine.policy import Deny, Grant, Rule
+    from vending.policy.language.models import GrantModel
+    from vending.policy.language.problems import Path
     from vending.policy.lint.view import RuleSubject, View
-    from vending.policy.models import GrantModel
-    from vending.policy.policy import Deny, Grant, Rule
-    from vending.policy.problems import Path
 
 _MAX_NAMES: Final = 200
 """How many names that maps make are looked at one by one."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeGuard
 
-from vending.policy.claims import ClaimPath, fold
-from vending.policy.conditions import Condition, Scalar, State
+from vending.oidc.claim_path import ClaimPath, fold
+from vending.policy.engine.conditions import Condition, Scalar, State
+from vending.policy.engine.globs import is_literal
 from vending.policy.lint.containment import contains
-from vending.policy.patterns import is_literal
 
 if TYPE_CHECKING:
     from vending.oidc.types import Claims, JsonValue

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vending.policy.addresses import is_shared_audience
+from vending.policy.compiler.hosts import is_shared_audience
+from vending.policy.language.models import ServicePrincipalModel
 from vending.policy.lint.codes import Findings, Lint, finding
-from vending.policy.models import ServicePrincipalModel
 
 if TYPE_CHECKING:
     from vending.policy.lint.view import View

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vending.policy.claims import parse_key
+from vending.oidc.claim_path import parse_key
+from vending.policy.engine.repositories import Insertion, compile_template
 from vending.policy.lint.codes import Findings, Lint, finding
 from vending.policy.lint.forms import REPLACED_BY, form_of, is_sent, not_sent, written
 from vending.policy.lint.implication import claims_with
-from vending.policy.repositories import Insertion, compile_template
 
 if TYPE_CHECKING:
+    from vending.policy.engine.policy import PolicyIssuer
+    from vending.policy.language.problems import Finding, Path
     from vending.policy.lint.view import RuleSubject, View
-    from vending.policy.policy import PolicyIssuer
-    from vending.policy.problems import Finding, Path
 
 
 def templates(rule: RuleSubject, view: View, now: float) -> Findings:

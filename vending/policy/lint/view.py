@@ -6,15 +6,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vending.policy.claims import ClaimPath, parse_key
-from vending.policy.conditions import Scalar
-from vending.policy.models import DenyModel, GrantModel, RuleModel, as_list
-from vending.policy.patterns import is_literal
-from vending.policy.problems import Path
+from vending.oidc.claim_path import ClaimPath, parse_key
+from vending.policy.engine.conditions import Scalar
+from vending.policy.engine.globs import is_literal
+from vending.policy.language.models import DenyModel, GrantModel, RuleModel, as_list
+from vending.policy.language.problems import Path
 
 if TYPE_CHECKING:
-    from vending.policy.loading import Loaded
-    from vending.policy.policy import Deny, PolicyIssuer, Rule
+    from vending.policy.compiler.load import Loaded
+    from vending.policy.engine.policy import Deny, PolicyIssuer, Rule
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,236 @@
+"""The cache of credentials: early renewal, shared loading, replacement once, and a short memory for refusals."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+
+import pytest
+
+from tests.oidc.forge import Hands
+from vending.credential_cache import (
+    EXPIRY_MARGIN_SECONDS,
+    REFUSAL_MEMORY_SECONDS,
+    REFUSALS_IN_A_ROW,
+    Credential,
+    RenewingCache,
+)
+from vending.errors import Reason, Refusal
+
+HOUR = 3600.0
+
+
+class Source:
+    """Hand out numbered credentials that live an hour, or fail as told; `gate` holds an answer back."""
+
+    def __init__(self, hands: Hands) -> None:
+        self.hands = hands
+        self.calls = 0
+        self.lifetime = HOUR
+        self.error: Exception | None = None
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def __call__(self) -> Credential:
+        self.calls += 1
+        number = self.calls
+        await self.gate.wait()
+        if self.error is not None:
+            raise self.error
+        return Credential(f"secret-{number}", self.hands.wall + self.lifetime)
+
+
+@pytest.fixture
+def hands() -> Hands:
+    return Hands()
+
+
+@pytest.fixture
+async def source(hands: Hands) -> Source:
+    return Source(hands)
+
+
+@pytest.fixture
+def cache(hands: Hands) -> RenewingCache[str]:
+    return RenewingCache(hands.clock)
+
+
+async def settle() -> None:
+    """Let background tasks run."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def test_credential_is_loaded_once_and_kept(cache: RenewingCache[str], source: Source) -> None:
+    secrets = {(await cache.get("key", source)).secret for _ in range(5)}
+    assert (secrets, source.calls) == ({"secret-1"}, 1)
+
+
+async def test_concurrent_callers_share_one_load(cache: RenewingCache[str], source: Source) -> None:
+    got = await asyncio.gather(*(cache.get("key", source) for _ in range(50)))
+    assert ({credential.secret for credential in got}, source.calls) == ({"secret-1"}, 1)
+
+
+async def test_each_key_has_its_own(cache: RenewingCache[str], source: Source) -> None:
+    assert (await cache.get("a", source)).secret != (await cache.get("b", source)).secret
+
+
+async def test_half_way_it_is_renewed_behind_the_callers_back(
+    cache: RenewingCache[str], source: Source, hands: Hands
+) -> None:
+    await cache.get("key", source)
+    hands.turn(HOUR / 2 + 1)
+    source.gate.clear()
+    assert (await cache.get("key", source)).secret == "secret-1"  # nobody waits
+    await settle()
+    source.gate.set()
+    await settle()
+    assert (await cache.get("key", source)).secret == "secret-2"
+    assert source.calls == 2
+
+
+async def test_it_is_not_used_in_its_last_five_minutes(cache: RenewingCache[str], source: Source, hands: Hands) -> None:
+    await cache.get("key", source)
+    hands.turn(HOUR - EXPIRY_MARGIN_SECONDS)
+    assert (await cache.get("key", source)).secret == "secret-2"
+
+
+async def test_failed_renewal_leaves_it_in_use_and_is_tried_again_after_a_pause(
+    cache: RenewingCache[str], source: Source, hands: Hands, caplog: pytest.LogCaptureFixture
+) -> None:
+    await cache.get("key", source)
+    hands.turn(HOUR / 2 + 1)
+    source.error = Refusal(Reason.IDENTITY_UNAVAILABLE)
+    with caplog.at_level(logging.INFO, "vending.operations"):
+        for _ in range(5):
+            assert (await cache.get("key", source)).secret == "secret-1"
+            await settle()
+    assert source.calls == 2
+    assert [json.loads(record.getMessage())["event"] for record in caplog.records] == ["renewal_failed"]
+    hands.turn(31)
+    source.error = None
+    await cache.get("key", source)
+    await settle()
+    assert (await cache.get("key", source)).secret == "secret-3"
+
+
+async def test_renewal_heeds_retry_after(cache: RenewingCache[str], source: Source, hands: Hands) -> None:
+    await cache.get("key", source)
+    hands.turn(HOUR / 2 + 1)
+    source.error = Refusal(Reason.REGISTRY_THROTTLED, retry_after=50)
+    await cache.get("key", source)
+    await settle()
+    hands.turn(40)
+    await cache.get("key", source)
+    await settle()
+    assert source.calls == 2
+    hands.turn(11)
+    await cache.get("key", source)
+    await settle()
+    assert source.calls == 3
+
+
+async def test_credential_that_is_nearly_over_when_it_comes_is_used_once(
+    cache: RenewingCache[str], source: Source
+) -> None:
+    source.lifetime = 60
+    assert [(await cache.get("key", source)).secret for _ in range(2)] == ["secret-1", "secret-2"]
+
+
+async def test_passing_failure_is_not_remembered(cache: RenewingCache[str], source: Source) -> None:
+    source.error = Refusal(Reason.IDENTITY_UNAVAILABLE)
+    for _ in range(2):
+        with pytest.raises(Refusal):
+            await cache.get("key", source)
+    assert source.calls == 2
+
+
+async def test_retry_after_a_refusal_finds_out_whether_it_was_mended(cache: RenewingCache[str], source: Source) -> None:
+    source.error = Refusal(Reason.REGISTRY_REFUSED, "No role.")
+    with pytest.raises(Refusal):
+        await cache.get("key", source)
+    source.error = None
+    assert (await cache.get("key", source)).secret == "secret-2"
+
+
+async def test_refusals_in_a_row_stand_for_a_moment(cache: RenewingCache[str], source: Source, hands: Hands) -> None:
+    source.error = Refusal(Reason.REGISTRY_REFUSED, "No role.")
+    for _ in range(10):
+        with pytest.raises(Refusal) as caught:
+            await cache.get("key", source)
+        assert (caught.value.reason, caught.value.description) == (Reason.REGISTRY_REFUSED, "No role.")
+    assert source.calls == REFUSALS_IN_A_ROW
+    source.error = None
+    assert (await cache.get("other", source)).secret == "secret-4"  # others are not meant
+    hands.turn(REFUSAL_MEMORY_SECONDS)
+    assert (await cache.get("key", source)).secret == "secret-5"
+
+
+async def test_refusals_with_time_between_them_do_not_add_up(
+    cache: RenewingCache[str], source: Source, hands: Hands
+) -> None:
+    source.error = Refusal(Reason.REGISTRY_REFUSED)
+    for _ in range(2 * REFUSALS_IN_A_ROW):
+        with pytest.raises(Refusal):
+            await cache.get("key", source)
+        hands.turn(REFUSAL_MEMORY_SECONDS)
+    assert source.calls == 2 * REFUSALS_IN_A_ROW
+
+
+async def test_warming_loads_once_and_is_joined(cache: RenewingCache[str], source: Source) -> None:
+    source.gate.clear()
+    cache.warm("key", source)
+    cache.warm("key", source)
+    waiting = asyncio.create_task(cache.get("key", source))
+    await settle()
+    source.gate.set()
+    assert ((await waiting).secret, source.calls) == ("secret-1", 1)
+    cache.warm("key", source)
+    assert source.calls == 1
+
+
+async def test_replacing_asks_anew_and_everyone_gets_the_new_one(cache: RenewingCache[str], source: Source) -> None:
+    used = await cache.get("key", source)
+    fresh = await cache.replace("key", used, source, may_load=lambda: True)
+    assert fresh is not None
+    assert fresh.secret == "secret-2"
+    assert await cache.replace("key", used, source, may_load=lambda: pytest.fail("was replaced already")) is fresh
+    assert await cache.get("key", source) is fresh
+
+
+async def test_replacing_is_refused_where_it_may_not_load(cache: RenewingCache[str], source: Source) -> None:
+    used = await cache.get("key", source)
+    assert await cache.replace("key", used, source, may_load=lambda: False) is None
+    assert await cache.get("key", source) is used
+
+
+async def test_failed_replacement_leaves_the_old_one_in_use(cache: RenewingCache[str], source: Source) -> None:
+    used = await cache.get("key", source)
+    source.error = Refusal(Reason.REGISTRY_REFUSED)
+    with pytest.raises(Refusal):
+        await cache.replace("key", used, source, may_load=lambda: True)
+    assert await cache.get("key", source) is used
+
+
+async def test_cancelled_caller_does_not_stop_the_load(cache: RenewingCache[str], source: Source) -> None:
+    source.gate.clear()
+    leaving = asyncio.create_task(cache.get("key", source))
+    await settle()
+    leaving.cancel()
+    await asyncio.gather(leaving, return_exceptions=True)
+    source.gate.set()
+    await settle()
+    assert ((await cache.get("key", source)).secret, source.calls) == ("secret-1", 1)
+
+
+async def test_expired_credentials_are_forgotten(cache: RenewingCache[str], source: Source, hands: Hands) -> None:
+    for number in range(100):
+        await cache.get(str(number), source)
+    hands.turn(HOUR)
+    await cache.get("key", source)
+    assert len(cache._entries) == 1
+
+
+def test_credential_keeps_its_secret_out_of_its_repr() -> None:
+    assert "hunter2" not in repr(Credential("hunter2", 1.0))

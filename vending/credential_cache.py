@@ -1,0 +1,158 @@
+"""A cache of credentials that expire: renewed in the background before anyone has to wait, and never used at the end.
+
+Knows nothing of what it keeps but two points in time. Failures are shared by those who wait for them and not kept, so a
+retry finds out whether what failed has been mended. Only where definite refusals follow one another does the last one
+stand for a moment: a missing right must not make every caller ask upstream anew.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+from vending.errors import Reason, Refusal
+from vending.operations_log import note
+from vending.single_flight import SingleFlight
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Hashable
+
+    from vending.clock import Clock
+
+K = TypeVar("K", bound="Hashable")
+
+EXPIRY_MARGIN_SECONDS: Final = 300.0
+"""A credential is not used in its last five minutes: it must outlive the calls that it is good for, and clock skew."""
+_RENEW_AT_FRACTION: Final = 0.5
+"""Half of the lifetime is what Azure's own libraries wait before they renew a managed identity's token."""
+_RENEWAL_PAUSE_SECONDS: Final = 30.0
+"""Between two attempts to renew in the background, so that an outage upstream is not met with a call per request."""
+REFUSALS_IN_A_ROW: Final = 3
+REFUSAL_MEMORY_SECONDS: Final = 5.0
+"""After so many definite refusals (502), each within so long of the one before, the last one stands for so long."""
+_LONGEST_PAUSE_SECONDS: Final = 60.0
+"""A `Retry-After` that delays a renewal is heeded at most this long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """Hold a secret with its expiry, in seconds since the epoch."""
+
+    secret: str = field(repr=False)
+    expires_at: float
+
+
+@dataclass(slots=True)
+class _Entry:
+    credential: Credential
+    renew_at: float
+    not_before: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """Hold what a definite refusal said, when (monotonic), and the how-manieth in a row it is.
+
+    Not the exception itself: the frames of its traceback hold credentials.
+    """
+
+    reason: Reason
+    description: str
+    at: float
+    number: int
+
+
+class RenewingCache(Generic[K]):
+    """Keep one credential for each key, share its loading, and renew it from half of its life on."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._entries: dict[K, _Entry] = {}
+        self._refused: dict[K, _Refused] = {}
+        self._flights: SingleFlight[K, Credential] = SingleFlight()
+
+    async def get(self, key: K, load: Callable[[], Coroutine[Any, Any, Credential]]) -> Credential:
+        """Return the credential for `key`, calling `load` if there is none that is good for five more minutes.
+
+        Raises what `load` raised.
+        """
+        entry = self._entries.get(key)
+        if entry is None or not self._usable(key):
+            standing = self._standing(key)
+            if standing is not None:
+                raise Refusal(standing.reason, standing.description)
+            return await self._flights.wait(key, lambda: self._load(key, load))
+        now = self._clock.now()
+        if now >= max(entry.renew_at, entry.not_before):
+            entry.not_before = now + _RENEWAL_PAUSE_SECONDS
+            self._flights.start(key, lambda: self._renew(key, load))
+        return entry.credential
+
+    def warm(self, key: K, load: Callable[[], Coroutine[Any, Any, Credential]]) -> None:
+        """Start loading if nothing usable is there; whoever calls `get` meanwhile joins."""
+        if not self._usable(key) and self._standing(key) is None:
+            self._flights.start(key, lambda: self._load(key, load))
+
+    async def replace(
+        self,
+        key: K,
+        used: Credential,
+        load: Callable[[], Coroutine[Any, Any, Credential]],
+        may_load: Callable[[], bool],
+    ) -> Credential | None:
+        """Return a credential newer than `used`, joining a load that is under way or, if `may_load`, starting one.
+
+        None where nothing newer is to be had. `used` stays in force if loading fails.
+        """
+        entry = self._entries.get(key)
+        if entry is not None and entry.credential is not used:
+            return entry.credential
+        if key not in self._flights and not may_load():
+            return None
+        return await self._flights.wait(key, lambda: self._load(key, load))
+
+    def _usable(self, key: K) -> bool:
+        entry = self._entries.get(key)
+        return entry is not None and self._clock.now() < entry.credential.expires_at - EXPIRY_MARGIN_SECONDS
+
+    def _standing(self, key: K) -> _Refused | None:
+        last = self._last_refusal(key)
+        if last is None or last.number < REFUSALS_IN_A_ROW or key in self._flights:
+            return None
+        return last
+
+    def _last_refusal(self, key: K) -> _Refused | None:
+        last = self._refused.get(key)
+        return last if last is not None and self._clock.monotonic() - last.at < REFUSAL_MEMORY_SECONDS else None
+
+    async def _load(self, key: K, load: Callable[[], Coroutine[Any, Any, Credential]]) -> Credential:
+        try:
+            credential = await load()
+        except Refusal as refusal:
+            if refusal.entry.status == 502:
+                last = self._last_refusal(key)
+                number = 1 if last is None else last.number + 1
+                self._refused[key] = _Refused(refusal.reason, refusal.description, self._clock.monotonic(), number)
+            raise
+        self._refused.pop(key, None)
+        now = self._clock.now()
+        for stale in [k for k, entry in self._entries.items() if entry.credential.expires_at <= now]:
+            del self._entries[stale]
+        self._entries[key] = _Entry(credential, now + (credential.expires_at - now) * _RENEW_AT_FRACTION)
+        return credential
+
+    async def _renew(self, key: K, load: Callable[[], Coroutine[Any, Any, Credential]]) -> Credential:
+        try:
+            return await self._load(key, load)
+        except Exception as error:
+            entry = self._entries.get(key)
+            if entry is not None and isinstance(error, Refusal) and error.retry_after is not None:
+                pause = min(max(error.retry_after, _RENEWAL_PAUSE_SECONDS), _LONGEST_PAUSE_SECONDS)
+                entry.not_before = self._clock.now() + pause
+            note(
+                logging.WARNING,
+                "renewal_failed",
+                error=str(error) if isinstance(error, Refusal) else type(error).__name__,
+            )
+            raise

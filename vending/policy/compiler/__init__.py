@@ -1,0 +1,1 @@
+"""From a policy file to a policy ready for decisions. Decides nothing."""

@@ -1,0 +1,99 @@
+"""Judge the hosts, URLs and audiences of a policy: where this service would send its credentials, and whom it would
+trust. Each check returns what is wrong, or None. Talks to nobody.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from vending.entra.clouds import CLOUDS
+from vending.settings import is_loopback
+
+if TYPE_CHECKING:
+    from vending.entra.clouds import Cloud
+    from vending.policy.engine.policy import Environment
+
+_REGISTRY: Final = r"[a-z0-9]+(-[a-z0-9]+)*"
+# One label: the registry's name, and the hash of a registry with a domain name label scope:
+# https://learn.microsoft.com/azure/container-registry/container-registry-get-started-azure-cli
+_PORT: Final = r"(:[1-9][0-9]{0,4})?"
+_MAX_PORT: Final = 65535
+
+_SHARED_AUDIENCE = re.compile(
+    r"api://azureadtokenexchange.*|(https://)?sts\.amazonaws\.com/?|(https://)?sigstore/?|(https://)?pypi/?"
+    r"|https://github\.com(/.*)?",
+    re.IGNORECASE,
+)
+
+
+def is_shared_audience(audience: str) -> bool:
+    """Tell whether other services accept this audience too, so that a token meant for them would be good here."""
+    return _SHARED_AUDIENCE.fullmatch(audience) is not None
+
+
+def bare_host(host: str) -> str:
+    """Strip the port, and the brackets of an IPv6 address."""
+    return host[1 : host.index("]")] if host.startswith("[") else host.partition(":")[0]
+
+
+def _bad_port(host: str) -> bool:
+    port = host.rpartition("]")[2] if host.startswith("[") else host
+    number = port.rpartition(":")[2] if ":" in port else ""
+    return bool(number) and int(number) > _MAX_PORT
+
+
+def _is_allowed_loopback(host: str, environment: Environment) -> bool:
+    return environment.allow_loopback and is_loopback(bare_host(host))
+
+
+def check_registry_host(host: str, cloud: Cloud, environment: Environment, *, further: bool) -> str | None:
+    """Judge a login server, or with `further` one of the `hosts`, for a cloud."""
+    if _bad_port(host):
+        return f"the port of {host} is above {_MAX_PORT}"
+    if _is_allowed_loopback(host, environment):
+        return None
+    if not cloud.suffix:
+        return check_custom_host(host, environment)
+    suffix = re.escape(cloud.suffix)
+    if re.fullmatch(_REGISTRY + suffix + _PORT, host):
+        return None
+    if re.fullmatch(rf"{_REGISTRY}\.[a-z0-9]+\.geo{suffix}{_PORT}", host):
+        return None if further else f"{host} is a regional endpoint; write it under hosts"
+    return f"{host} is no registry of the cloud {cloud.name}; write <name>{cloud.suffix}"
+
+
+def is_regional(host: str) -> bool:
+    """Tell whether a host is a regional endpoint of a registry in any cloud."""
+    return any(bare_host(host).endswith(f".geo{cloud.suffix}") for cloud in CLOUDS.values())
+
+
+def check_custom_host(host: str, environment: Environment) -> str | None:
+    """Judge a host of a custom cloud: it must be listed in the app's settings."""
+    if _bad_port(host):
+        return f"the port of {host} is above {_MAX_PORT}"
+    if host in environment.custom_hosts or _is_allowed_loopback(host, environment):
+        return None
+    return f"{host} is not allowed; list it in the app setting VENDING_CUSTOM_HOSTS"
+
+
+def check_url(url: str, environment: Environment) -> str | None:
+    """Judge an issuer or audience URL: https, or http to this machine where loopback is allowed."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return f"{url} is no URL"
+    if not host or port == 0:
+        return f"{url} names no host"
+    if parts.scheme == "http" and not (environment.allow_loopback and is_loopback(host)):
+        return f"{url} is plain http; write https"
+    return None
+
+
+def check_audience(audience: str, environment: Environment) -> str | None:
+    """Judge the policy's own audience."""
+    if is_shared_audience(audience):
+        return f"{audience} is an audience that other services accept too; write a URL of this deployment's own"
+    return check_url(audience, environment)

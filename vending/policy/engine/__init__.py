@@ -1,0 +1,1 @@
+"""The decision: pure, without I/O and without a clock of its own."""

@@ -1,0 +1,230 @@
+"""A policy ready for decisions: immutable, checked and compiled. Holds what the file says; decides nothing."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from vending.policy.engine.conditions import Condition
+from vending.policy.engine.globs import Glob
+from vending.policy.engine.index import Index
+from vending.policy.engine.repositories import Template
+
+if TYPE_CHECKING:
+    from pathlib import Path as FilePath
+
+    from vending.entra.clouds import Cloud
+    from vending.oidc.types import Issuer
+    from vending.policy.providers.presets import Preset
+
+DEFAULT_IDENTITY: Final = "default"
+"""The identity that exists without being written: the app's own managed identity."""
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """Hold what the app's settings contribute to loading: hosts of custom clouds, and whether loopback is allowed."""
+
+    custom_hosts: frozenset[str] = frozenset()
+    allow_loopback: bool = False
+
+
+def digest_of_files(contents: Mapping[FilePath, bytes]) -> str:
+    """Return one SHA-256, in hex, of files by their paths and contents."""
+    parts = (f"{path}\0{hashlib.sha256(contents[path]).hexdigest()}\n" for path in sorted(contents))
+    return hashlib.sha256("".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+# --- Identities and registries ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ManagedIdentity:
+    """The app's managed identity: system-assigned, or user-assigned by client id or resource id."""
+
+    client_id: str | None = None
+    resource_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FederatedApp:
+    """An app registration in `tenant_id` that trusts `managed_identity` as its federated credential."""
+
+    tenant_id: str
+    client_id: str
+    managed_identity: ManagedIdentity
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadIdentity:
+    """Azure workload identity of a pod; None is what the pod's environment says."""
+
+    tenant_id: str | None = None
+    client_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServicePrincipal:
+    """An app registration whose secret or certificate stands in the named app setting; exactly one is given."""
+
+    tenant_id: str
+    client_id: str
+    secret_setting: str | None = None
+    certificate_setting: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Developer:
+    """Whoever is signed in on this machine."""
+
+    tenant_id: str | None = None
+
+
+Identity: TypeAlias = ManagedIdentity | FederatedApp | WorkloadIdentity | ServicePrincipal | Developer
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """A registry that tokens are vended for. `hosts` are those beside the login server."""
+
+    name: str
+    login_server: str
+    service: str | None
+    hosts: tuple[str, ...]
+    cloud: Cloud
+    identity: str
+    token_audience: str
+    authority_host: str
+
+    @property
+    def all_hosts(self) -> tuple[str, ...]:
+        """Every host that a token of this registry serves, the login server first."""
+        return (self.login_server, *self.hosts)
+
+
+# --- Issuers, rules and denies ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyIssuer:
+    """A trusted issuer: what verification needs, and what is known about its tokens.
+
+    `preset.multi_tenant` is settled for this issuer's URL, and `preset.identity` is what the file says where it does.
+    """
+
+    name: str
+    verification: Issuer
+    preset: Preset
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a rule grants in one registry, or a deny entry takes away."""
+
+    registry: str | None
+    """The registry's name; None is every one (deny only)."""
+    actions: tuple[str, ...]
+    names: Collection[str]
+    globs: tuple[Glob, ...]
+    templates: tuple[Template, ...]
+    catalog: bool
+
+    def covers(self, repository: str) -> bool:
+        """Tell whether an exact name or a pattern covers a repository; templates depend on the caller."""
+        return repository in self.names or any(glob.matches(repository) for glob in self.globs)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rule:
+    """A rule as one of its issuers sees it.
+
+    `expires_at` is the first second (since the epoch) at which the rule no longer counts. `exempt` are the issuer's
+    refused triggers that the rule names literally. `identity` are those of the `when` conditions that are on identity
+    claims, and `about` says that one of them is free of wildcards. `origin` is `file:line:column`, where known.
+    """
+
+    name: str
+    issuer: str
+    when: tuple[Condition, ...]
+    unless: tuple[Condition, ...]
+    grants: tuple[Grant, ...]
+    exempt: frozenset[int]
+    identity: tuple[Condition, ...]
+    about: bool
+    enforced: bool
+    enabled: bool
+    expires: datetime.date | None = None
+    expires_at: float = math.inf
+    origin: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Deny:
+    """A deny entry as one issuer sees it."""
+
+    name: str
+    when: tuple[Condition, ...]
+    unless: tuple[Condition, ...]
+    covers: Grant
+    enabled: bool
+    origin: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IssuerRules:
+    """Everything that the policy says about callers of one issuer.
+
+    `rules` and `denies` are complete, in the order of the file; the indexes hold the enabled ones. `refused` are the
+    issuer's refused triggers, as conditions.
+    """
+
+    rules: tuple[Rule, ...]
+    denies: tuple[Deny, ...]
+    refused: tuple[Condition, ...]
+    by_condition: Index[Rule]
+    by_identity: Index[Rule]
+    denies_by_condition: Index[Deny]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much one caller may ask for."""
+
+    requests_per_minute: int = 600
+    max_scopes: int = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A policy in force.
+
+    `sha256` is that of the file, or of the compiled policy for a directory. `issuers` are keyed by URL, `registries`
+    and `identities` by name, `rules` by the issuer's name, and `registry_of`
+    by every name and host of a registry.
+    """
+
+    sha256: str
+    audience: str
+    issuers: Mapping[str, PolicyIssuer]
+    registries: Mapping[str, Registry]
+    identities: Mapping[str, Identity]
+    limits: Limits
+    audit_claims: frozenset[str]
+    rules: Mapping[str, IssuerRules] = field(repr=False)
+    registry_of: Mapping[str, Registry] = field(repr=False)
+    files: tuple[FilePath, ...] = ()
+    """The files of keys and certificates that were read beside the policy."""
+    files_sha256: str = ""
+    """`digest_of_files` of what was read from them."""
+
+    def issuer_for(self, url: str) -> PolicyIssuer | None:
+        """Find an issuer by its URL, character by character."""
+        return self.issuers.get(url)
+
+    def find_registry(self, audience_or_host: str) -> Registry | None:
+        """Find a registry by its name, its login server or one of its further hosts."""
+        return self.registry_of.get(audience_or_host)

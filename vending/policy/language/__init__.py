@@ -1,0 +1,1 @@
+"""The policy file as people write it: reading, models, places, problems. Compiles nothing."""

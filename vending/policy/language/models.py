@@ -1,0 +1,535 @@
+"""The policy file as models: what may be written where. Checks each value by itself; what values mean together is
+checked where the policy is built. The JSON Schema comes from here.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, Literal, TypeAlias, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic_core import core_schema
+
+from vending.acr.scope import COMPONENT_PATTERN, MAX_NAME_LENGTH
+from vending.policy.providers.presets import PRESETS
+from vending.settings import SECRET_PREFIX
+
+if TYPE_CHECKING:
+    from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+    from pydantic.json_schema import JsonSchemaValue
+    from pydantic_core import CoreSchema
+
+T = TypeVar("T")
+
+NAME: Final = r"^[A-Za-z0-9._-]{1,64}$"
+REGISTRY_NAME: Final = r"^[a-z0-9-]{1,64}$"
+HOST: Final = r"^(\[::1\]|[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*)(:[1-9][0-9]{0,4})?$"
+GUID: Final = r"^[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}$"
+URL: Final = r"^https?://[A-Za-z0-9\-._~:/\[\]!$&'()*+,;=%]+$"
+DURATION: Final = r"^[1-9][0-9]{0,6}[smhd]$"
+SECRET: Final = rf"^{SECRET_PREFIX}[A-Za-z0-9_]+$"
+DATE: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
+IDENTITY_RESOURCE: Final = (
+    r"^/subscriptions/[0-9A-Fa-f-]{36}/[Rr]esource[Gg]roups/[^/]+/providers/"
+    r"[Mm]icrosoft\.[Mm]anaged[Ii]dentity/[Uu]ser[Aa]ssigned[Ii]dentities/[^/]+$"
+)
+REPOSITORY: Final = rf"^{COMPONENT_PATTERN}(?:/{COMPONENT_PATTERN})*$"
+VISIBLE: Final = r"^[^\x00-\x1f\x7f]+$"
+MAX_TEXT: Final = 4096
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+class _Says:
+    """Replace whatever error a type gives by one sentence that says what to write; `also` goes into the schema."""
+
+    def __init__(self, sentence: str, code: str = "value", also: dict[str, Any] | None = None) -> None:
+        self.sentence = sentence
+        self.code = code
+        self.also = also or {}
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.custom_error_schema(
+            handler(source), custom_error_type=self.code, custom_error_message=self.sentence
+        )
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {**handler(schema), **self.also}
+
+
+_NO_THREE_STARS: Final[dict[str, Any]] = {"not": {"pattern": r"\*{3}"}}
+
+
+def _one_or_many(value: object) -> str:
+    return "many" if isinstance(value, list) else "one"
+
+
+class _OneOrMany(Generic[T]):
+    """`T`, or a list of at least one."""
+
+    def __class_getitem__(cls, item: Any) -> Any:
+        return Annotated[
+            Annotated[item, Tag("one")] | Annotated[list[item], Field(min_length=1), Tag("many")],
+            Discriminator(_one_or_many),
+        ]
+
+
+if TYPE_CHECKING:
+    OneOrMany: TypeAlias = T | list[T]
+else:
+    OneOrMany = _OneOrMany
+
+
+Name: TypeAlias = Annotated[str, Field(pattern=NAME), _Says("a name is 1 to 64 of A-Z a-z 0-9 . _ -")]
+RegistryName: TypeAlias = Annotated[
+    str, Field(pattern=REGISTRY_NAME), _Says("a registry's name is 1 to 64 of a-z 0-9 -")
+]
+Host: TypeAlias = Annotated[
+    str,
+    Field(pattern=HOST, max_length=259),
+    _Says("write a host in lower case, as in contoso.azurecr.io, without https://"),
+]
+Guid: TypeAlias = Annotated[str, Field(pattern=GUID), _Says("write a GUID, 00000000-0000-0000-0000-000000000000")]
+Url: TypeAlias = Annotated[
+    str, Field(pattern=URL, max_length=1024), _Says("write an https URL without query, fragment or user")
+]
+Duration: TypeAlias = Annotated[
+    str, Field(pattern=DURATION), _Says("write a number and a unit: s, m, h or d, as in 15m")
+]
+Secret: TypeAlias = Annotated[
+    str, Field(pattern=SECRET), _Says(f"write the name of an app setting that begins with {SECRET_PREFIX}")
+]
+Text: TypeAlias = Annotated[
+    str, Field(pattern=VISIBLE, max_length=MAX_TEXT), _Says("write text of 1 to 4096 characters on one line")
+]
+Prose: TypeAlias = Annotated[str, Field(max_length=MAX_TEXT), _Says("write text of at most 4096 characters")]
+RelativeFile: TypeAlias = Annotated[
+    str,
+    Field(pattern=r"^[^/\\\x00-\x1f\x7f][^\\\x00-\x1f\x7f]*$", max_length=1024),
+    _Says("write the path of a file, relative to the policy file"),
+]
+Integer: TypeAlias = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+ConditionText: TypeAlias = Annotated[
+    str,
+    Field(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=MAX_TEXT),
+    _Says("write text of at most 4096 characters on one line", also=_NO_THREE_STARS),
+]
+Scalar: TypeAlias = Annotated[
+    ConditionText | bool | Integer,
+    _Says("a condition compares with text, true or false, or a whole number; put quotes around anything else"),
+]
+Conditions: TypeAlias = Annotated[dict[Text, OneOrMany[Scalar]], Field(min_length=1)]
+Action: TypeAlias = Literal["pull", "push", "delete", "metadata_read", "metadata_write"]
+Actions: TypeAlias = Annotated[list[Action], Field(min_length=1)]
+RepositoryName: TypeAlias = Annotated[
+    str,
+    Field(pattern=REPOSITORY, max_length=MAX_NAME_LENGTH),
+    _Says(
+        "write a repository name: lower-case letters and digits, joined by . _ __ or -, in parts joined by /",
+        "repository",
+    ),
+]
+RepositoryPattern: TypeAlias = Annotated[
+    str,
+    Field(pattern=r"^[a-z0-9._/*-]+$", max_length=1024),
+    _Says(
+        "write a repository name or a pattern with * and **, in lower case; templates are for rules",
+        "repository",
+        _NO_THREE_STARS,
+    ),
+]
+RepositoryEntry: TypeAlias = Annotated[
+    str,
+    Field(pattern=r"^([a-z0-9._/*-]|\{[^{}]+\})+$", max_length=1024),
+    _Says(
+        "write a repository name, a pattern with * and **, or a template with {claim}, in lower case",
+        "repository",
+        _NO_THREE_STARS,
+    ),
+]
+Repositories: TypeAlias = Annotated[list[RepositoryEntry], Field(min_length=1)]
+RepositoryPatterns: TypeAlias = Annotated[list[RepositoryPattern], Field(min_length=1)]
+Algorithm: TypeAlias = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
+PresetName: TypeAlias = Literal[
+    "github", "gitlab", "azure-devops", "circleci", "bitbucket", "buildkite", "terraform-cloud", "kubernetes",
+    "google", "entra", "spacelift", "generic",
+]  # fmt: skip
+Day: TypeAlias = Annotated[
+    datetime.date | Annotated[str, Field(pattern=DATE)],
+    _Says("write the last valid day as YYYY-MM-DD"),
+]
+
+
+def _together(*keys: str) -> dict[str, Any]:
+    return {"dependentRequired": {key: [other for other in keys if other != key] for key in keys}}
+
+
+def _not_both(*keys: str) -> dict[str, Any]:
+    return {"not": {"required": list(keys)}}
+
+
+def _if(key: str, values: list[str], then: dict[str, Any]) -> dict[str, Any]:
+    return {"if": {"properties": {key: {"enum": values}}, "required": [key]}, "then": then}
+
+
+_WITHOUT_ISSUER: Final = [name for name, preset in PRESETS.items() if preset.default_issuer is None]
+_GRANTS_SOMETHING: Final[dict[str, Any]] = {
+    **_together("repositories", "actions"),
+    "anyOf": [
+        {"required": ["repositories"]},
+        {"properties": {"catalog": {"const": True}}, "required": ["catalog"]},
+    ],
+}
+
+
+class Strict(BaseModel):
+    """Accept exactly what is declared, of exactly the declared type."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class RegistryModel(Strict):
+    """An Azure Container Registry that callers may get tokens for."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            **_if("cloud", ["custom"], {"required": ["authority_host", "token_audience"]}),
+            "else": {"not": {"required": ["authority_host"]}},
+        }
+    )
+
+    login_server: Annotated[
+        Host,
+        Field(description="Its login server, exact and in lower case: host[:port].", examples=["contoso.azurecr.io"]),
+    ]
+    cloud: Annotated[
+        Literal["public", "usgovernment", "china", "custom"],
+        Field(description="The Azure cloud it lives in; custom needs authority_host and token_audience."),
+    ] = "public"
+    identity: Annotated[Name, Field(description="The identity that mints tokens for it, by name.")] = "default"
+    token_audience: Annotated[
+        Url | None, Field(description="The audience of the Entra token, for clouds that need another than ACR's own.")
+    ] = None
+    service: Annotated[
+        Host | None, Field(description="The service name in token requests, where it differs from the login server.")
+    ] = None
+    hosts: Annotated[
+        list[Host],
+        Field(
+            description="Further hosts that the same token serves, such as regional endpoints.",
+            min_length=1,
+            examples=[["contoso.eastus.geo.azurecr.io"]],
+        ),
+    ] = []
+    authority_host: Annotated[
+        Host | None, Field(description="The Entra authority's bare host name; only for cloud: custom.")
+    ] = None
+
+
+class ManagedIdentityModel(Strict):
+    """The app's managed identity: the system-assigned one, or a user-assigned one by client or resource id."""
+
+    model_config = ConfigDict(json_schema_extra=_not_both("client_id", "resource_id"))
+
+    type: Literal["managed_identity"]
+    client_id: Annotated[Guid | None, Field(description="The client id of a user-assigned identity.")] = None
+    resource_id: Annotated[
+        Annotated[str, Field(pattern=IDENTITY_RESOURCE), _Says("write /subscriptions/…/userAssignedIdentities/<name>")]
+        | None,
+        Field(description="The Azure resource id of a user-assigned identity."),
+    ] = None
+
+
+class FederatedAppModel(Strict):
+    """A managed identity as the federated credential of an app registration, for registries in another tenant."""
+
+    type: Literal["federated_app"]
+    tenant_id: Annotated[Guid, Field(description="The tenant that holds the registry.")]
+    client_id: Annotated[Guid, Field(description="The application (client) id of the app registration.")]
+    managed_identity: Annotated[Name, Field(description="The managed identity, by its name under identities.")] = (
+        "default"
+    )
+
+
+class WorkloadIdentityModel(Strict):
+    """Azure workload identity of a Kubernetes pod; what is left out comes from the pod's environment."""
+
+    type: Literal["workload_identity"]
+    tenant_id: Annotated[Guid | None, Field(description="The tenant; default AZURE_TENANT_ID.")] = None
+    client_id: Annotated[Guid | None, Field(description="The client id; default AZURE_CLIENT_ID.")] = None
+
+
+class ServicePrincipalModel(Strict):
+    """An app registration with a secret or a certificate, held in an app setting and never in this file."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["secret_setting"]}, {"required": ["certificate_setting"]}]}
+    )
+
+    type: Literal["service_principal"]
+    tenant_id: Annotated[Guid, Field(description="The tenant of the app registration.")]
+    client_id: Annotated[Guid, Field(description="The application (client) id.")]
+    secret_setting: Annotated[Secret | None, Field(description="The app setting that holds the client secret.")] = None
+    certificate_setting: Annotated[
+        Secret | None, Field(description="The app setting that holds certificate and private key, as PEM.")
+    ] = None
+
+
+class DeveloperModel(Strict):
+    """Whoever is signed in on this machine (Azure CLI and its relatives); for local work only."""
+
+    type: Literal["developer"]
+    tenant_id: Annotated[Guid | None, Field(description="The tenant to get tokens of.")] = None
+
+
+IdentityModel: TypeAlias = Annotated[
+    ManagedIdentityModel | FederatedAppModel | WorkloadIdentityModel | ServicePrincipalModel | DeveloperModel,
+    Field(discriminator="type"),
+]
+
+
+class IssuerModel(Strict):
+    """An OpenID Connect issuer whose tokens are accepted."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "allOf": [
+                _not_both("jwks", "jwks_file"),
+                _not_both("ca", "ca_file"),
+                _if("preset", _WITHOUT_ISSUER, {"required": ["issuer"]}),
+                {**_if("preset", ["generic"], {}), "else": {"not": {"required": ["identity_claims"]}}},
+            ]
+        }
+    )
+
+    preset: Annotated[PresetName, Field(description="The provider; fills in everything that is left out.")]
+    issuer: Annotated[
+        Url | None, Field(description="The issuer's URL, character by character as its tokens carry it in iss.")
+    ] = None
+    audience: Annotated[
+        Text | None, Field(description="The aud of its tokens, only where it cannot be the policy's own.")
+    ] = None
+    allow_extra_audiences: Annotated[
+        bool, Field(description="Accept tokens that name further audiences beside ours.")
+    ] = False
+    algorithms: Annotated[
+        list[Algorithm], Field(description="The signature algorithms that are accepted; default RS256.", min_length=1)
+    ] = ["RS256"]
+    max_token_lifetime: Annotated[
+        Duration | None, Field(description="The longest accepted exp - iat, at most 30d.", examples=["15m", "1h"])
+    ] = None
+    replay: Annotated[
+        Literal["once", "reuse"] | None, Field(description="once: each token is accepted a single time, by its jti.")
+    ] = None
+    identity_claims: Annotated[
+        list[Text] | None,
+        Field(description="preset: generic only: the claims that say who the caller is.", min_length=1),
+    ] = None
+    jwks: Annotated[
+        dict[str, Any] | None, Field(description="Static keys as a JWK set (RFC 7517); nothing is fetched then.")
+    ] = None
+    jwks_file: Annotated[RelativeFile | None, Field(description="A file with a JWK set, beside the policy.")] = None
+    ca: Annotated[
+        Annotated[str, Field(max_length=262_144), _Says("write PEM certificates")] | None,
+        Field(description="PEM certificates of a private CA, trusted for this issuer alone."),
+    ] = None
+    ca_file: Annotated[RelativeFile | None, Field(description="A file with such certificates, beside the policy.")] = (
+        None
+    )
+    enabled: Annotated[bool, Field(description="false refuses every token of this issuer.")] = True
+
+
+class GrantModel(Strict):
+    """What a rule grants in one registry."""
+
+    model_config = ConfigDict(json_schema_extra=_GRANTS_SOMETHING)
+
+    registry: Annotated[RegistryName, Field(description="The registry, by name.")]
+    repositories: Annotated[
+        Repositories | None,
+        Field(
+            description="Exact names, patterns with * and **, or templates such as ci/{repository|lower|path}.",
+            examples=[["web/api", "web/cache/**", "ci/{repository|lower|path}"]],
+        ),
+    ] = None
+    actions: Annotated[
+        Actions | None,
+        Field(description="Exactly these actions; push does not imply pull.", examples=[["pull", "push"]]),
+    ] = None
+    catalog: Annotated[bool, Field(description="Also grant registry:catalog:*, the list of all repositories.")] = False
+
+
+class RuleModel(Strict):
+    """Who gets what: grants for callers of an issuer whose conditions hold."""
+
+    name: Annotated[Name, Field(description="Unique among rules; shown to callers whom the rule is about.")]
+    description: Annotated[Prose, Field(description="For people.")] = ""
+    issuer: Annotated[OneOrMany[Name], Field(description="The issuer, by name, or several.")]
+    when: Annotated[
+        Conditions,
+        Field(
+            description="All must hold: claim (or JSON Pointer) to a value, or a list of which any may match.",
+            examples=[{"repository_id": "123456", "ref": ["refs/heads/main", "refs/tags/v*"]}],
+        ),
+    ]
+    unless: Annotated[
+        Conditions | None, Field(description="Excludes the caller when any holds, or its claim is missing.")
+    ] = None
+    grant: Annotated[list[GrantModel], Field(description="What the rule grants.", min_length=1)]
+    expires: Annotated[Day | None, Field(description="The last valid day, UTC.", examples=["2027-06-30"])] = None
+    mode: Annotated[Literal["enforce", "audit"], Field(description="audit: evaluated and logged, grants nothing.")] = (
+        "enforce"
+    )
+    enabled: Annotated[bool, Field(description="false has the effect of removing the rule.")] = True
+
+
+class DenyModel(Strict):
+    """What nobody gets, whatever the rules grant."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            **_GRANTS_SOMETHING,
+            "dependentRequired": {
+                **_together("repositories", "actions")["dependentRequired"],
+                "when": ["issuer"],
+                "unless": ["issuer"],
+            },
+        }
+    )
+
+    name: Annotated[Name, Field(description="Unique among deny entries.")]
+    description: Annotated[Prose, Field(description="For people.")] = ""
+    issuer: Annotated[
+        OneOrMany[Name] | None, Field(description="Only for callers of this issuer, or these; default all.")
+    ] = None
+    registry: Annotated[RegistryName | None, Field(description="Only in this registry; default every one.")] = None
+    repositories: Annotated[
+        RepositoryPatterns | None, Field(description="Exact names or patterns; no templates.", examples=[["**"]])
+    ] = None
+    actions: Annotated[Actions | None, Field(description="The actions that are denied.")] = None
+    catalog: Annotated[bool, Field(description="Also deny registry:catalog:*.")] = False
+    when: Annotated[
+        Conditions | None, Field(description="Only when all hold; a claim of another type than written holds too.")
+    ] = None
+    unless: Annotated[Conditions | None, Field(description="Not when all of these hold.")] = None
+    enabled: Annotated[bool, Field(description="false has the effect of removing the entry.")] = True
+
+
+class LimitsModel(Strict):
+    """How much one caller may ask for."""
+
+    requests_per_minute: Annotated[
+        int, Field(description="Requests of one caller to one instance, per minute.", ge=1, le=1_000_000)
+    ] = 600
+    max_scopes: Annotated[int, Field(description="Scopes in one request.", ge=1, le=128)] = 32
+
+
+class AuditModel(Strict):
+    """What the audit log holds beyond its defaults."""
+
+    claims: Annotated[
+        list[Text],
+        Field(
+            description="Personal claims (names, e-mail) that the audit log shall hold.",
+            min_length=1,
+            examples=[["actor"]],
+        ),
+    ]
+
+
+class SourcesModel(Strict):
+    """Where each entry of a compiled policy was written: name to file:line:column. Written by compile."""
+
+    registries: dict[str, str] = {}
+    identities: dict[str, str] = {}
+    issuers: dict[str, str] = {}
+    maps: dict[str, str] = {}
+    rules: dict[str, str] = {}
+    deny: dict[str, str] = {}
+
+
+class PolicyModel(Strict):
+    """A policy of ACR Token Vending: which callers get which registry tokens."""
+
+    version: Annotated[
+        int,
+        Field(ge=1, le=1, description="The version of this language."),
+        _Says("write 1, the version of this language", also={"const": 1}),
+    ]
+    audience: Annotated[
+        Url,
+        Field(
+            description="The aud that callers ask their CI for: an https URL of this deployment's own.",
+            examples=["https://vend.contoso.example"],
+        ),
+    ]
+    registries: Annotated[
+        dict[RegistryName, RegistryModel], Field(description="The registries, by name.", min_length=1)
+    ]
+    identities: Annotated[
+        dict[Name, IdentityModel],
+        Field(
+            description="The Azure identities that mint tokens; `default` exists without being written.", min_length=1
+        ),
+    ] = {}
+    issuers: Annotated[dict[Name, IssuerModel], Field(description="The issuers, by name.", min_length=1)]
+    maps: Annotated[
+        dict[Name, Annotated[dict[Text, RepositoryName], Field(min_length=1)]],
+        Field(
+            description="Tables for templates: a claim's value to a repository name.",
+            min_length=1,
+            examples=[{"images": {"123456": "web/api"}}],
+        ),
+    ] = {}
+    rules: Annotated[list[RuleModel], Field(description="Who gets what. Their order means nothing.")] = []
+    deny: Annotated[list[DenyModel], Field(description="What nobody gets; deny wins over every rule.")] = []
+    limits: Annotated[LimitsModel, Field(description="Limits of each caller.")] = LimitsModel()
+    audit: Annotated[AuditModel | None, Field(description="Additions to the audit log.")] = None
+    sources: Annotated[SourcesModel | None, Field(description="Written by compile; leave it out.")] = None
+
+
+def seconds(duration: str) -> int:
+    """Turn `15m` and its like into seconds."""
+    return int(duration[:-1]) * _SECONDS[duration[-1]]
+
+
+def day(value: datetime.date | str) -> datetime.date:
+    """Turn an `expires` value into a date. Raises `ValueError` for a day that the calendar does not have."""
+    return value if isinstance(value, datetime.date) else datetime.date.fromisoformat(value)
+
+
+def as_list(value: T | list[T]) -> list[T]:
+    """Turn one or many into many."""
+    return value if isinstance(value, list) else [value]
+
+
+_LOCATIONS: Final[tuple[tuple[re.Pattern[str], type[BaseModel]], ...]] = tuple(
+    (re.compile(pattern), model)
+    for pattern, model in (
+        (r"", PolicyModel),
+        (r"registries/[^/]+", RegistryModel),
+        (r"issuers/[^/]+", IssuerModel),
+        (r"rules/#", RuleModel),
+        (r"rules/#/grant/#", GrantModel),
+        (r"deny/#", DenyModel),
+        (r"limits", LimitsModel),
+        (r"audit", AuditModel),
+        (r"sources", SourcesModel),
+    )
+)
+_IDENTITIES: Final[dict[str, type[BaseModel]]] = {
+    "managed_identity": ManagedIdentityModel,
+    "federated_app": FederatedAppModel,
+    "workload_identity": WorkloadIdentityModel,
+    "service_principal": ServicePrincipalModel,
+    "developer": DeveloperModel,
+}
+
+
+def known_keys(path: tuple[str | int, ...], identity_type: object = None) -> tuple[str, ...]:
+    """Return the keys that a mapping at `path` may have; none where any key is allowed."""
+    if len(path) == 2 and path[0] == "identities":
+        model = _IDENTITIES.get(str(identity_type))
+        return tuple(model.model_fields) if model else ("type",)
+    place = "/".join("#" if isinstance(part, int) else part for part in path)
+    return next((tuple(model.model_fields) for pattern, model in _LOCATIONS if pattern.fullmatch(place)), ())

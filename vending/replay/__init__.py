@@ -1,0 +1,1 @@
+"""Replay protection: a token of a `once` issuer is used once."""
