@@ -6,7 +6,7 @@ import copy
 import json
 import re
 from dataclasses import dataclass
-from pathlib import Path as FilePath
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +19,7 @@ from vending.policy import Environment, PolicyError, load, load_bytes
 from vending.policy.compiler.mending import IDENTITY_STAND_INS, STAND_INS, Draft
 from vending.policy.language import models as policy_models
 from vending.policy.language.document import read
-from vending.policy.language.problems import Code, Path
+from vending.policy.language.problems import Code, Location
 from vending.policy.language.structure import validate
 
 GUID = "00000000-0000-0000-0000-000000000001"
@@ -128,9 +128,9 @@ class Flaw:
     """Put `value` at `path`, and expect one problem there; at the key where the code points at keys, or at `place`."""
 
     code: Code
-    path: Path
+    path: Location
     value: Any
-    place: Path | None = None
+    place: Location | None = None
     at_key: bool = False
 
 
@@ -138,7 +138,7 @@ def flaw(code: Code, path: str, value: Any, place: str | None = None, *, at_key:
     return Flaw(code, _path(path), value, None if place is None else _path(place), at_key)
 
 
-def _path(text: str) -> Path:
+def _path(text: str) -> Location:
     return tuple(int(step) if step.isdigit() else step.replace("%", "/") for step in text.split())
 
 
@@ -251,8 +251,8 @@ class Page:
 
     def __init__(self, data: Any) -> None:
         self.lines: list[str] = [""]
-        self.values: dict[Path, tuple[int, int]] = {}
-        self.keys: dict[Path, tuple[int, int]] = {}
+        self.values: dict[Location, tuple[int, int]] = {}
+        self.keys: dict[Location, tuple[int, int]] = {}
         self._write((), data)
         self.text = "\n".join(self.lines)
 
@@ -262,7 +262,7 @@ class Page:
     def _put(self, text: str) -> None:
         self.lines[-1] += text
 
-    def _write(self, path: Path, data: Any) -> None:
+    def _write(self, path: Location, data: Any) -> None:
         self.values.setdefault(path, self._here())
         if isinstance(data, dict):
             pairs = [
@@ -286,7 +286,7 @@ class Page:
         else:
             self._put(data.text if isinstance(data, Raw) else json.dumps(data))
 
-    def place(self, path: Path, *, at_key: bool) -> tuple[int, int]:
+    def place(self, path: Location, *, at_key: bool) -> tuple[int, int]:
         return self.keys[path] if at_key and path in self.keys else self.values[path]
 
 
@@ -345,16 +345,16 @@ def test_any_mistakes_are_reported_at_once_and_nothing_besides(flaws: list[Flaw]
 # --- What only refers to a mistake is not blamed ----------------------------------------------------------------------
 
 
-def paths_in(data: Any, path: Path = ()) -> list[Path]:
+def paths_in(data: Any, path: Location = ()) -> list[Location]:
     inner = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
     return [found for step, value in inner for found in [(*path, step), *paths_in(value, (*path, step))]]
 
 
-def put(path: Path, value: Any) -> dict[str, Any]:
+def put(path: Location, value: Any) -> dict[str, Any]:
     return spoil([Flaw(Code.VALUE, path, value)])
 
 
-def at(path: Path) -> Any:
+def at(path: Location) -> Any:
     node: Any = POLICY
     for step in path:
         node = node[step]
@@ -365,14 +365,14 @@ EVERYWHERE = pytest.mark.parametrize("path", paths_in(POLICY), ids=lambda path: 
 
 
 @EVERYWHERE
-def test_value_left_out_is_the_only_thing_reported(path: Path) -> None:
+def test_value_left_out_is_the_only_thing_reported(path: Location) -> None:
     page = Page(put(path, Raw("null")))
     assert problems(page.text, ".yaml") == [(*page.values[path], Code.EMPTY)]
     assert [place for *place, _ in problems(page.text, ".json")] == [[*page.values[path]]]
 
 
 @EVERYWHERE
-def test_value_of_a_wrong_type_is_the_only_thing_reported(path: Path) -> None:
+def test_value_of_a_wrong_type_is_the_only_thing_reported(path: Location) -> None:
     page = Page(put(path, [[]]))
     [(line, _, _)] = problems(page.text, ".json")
     assert page.values[path][0] <= line <= page.values[path][0] + 1
@@ -380,7 +380,7 @@ def test_value_of_a_wrong_type_is_the_only_thing_reported(path: Path) -> None:
 
 @pytest.mark.parametrize("path", [path for path in paths_in(POLICY) if isinstance(path[-1], str)])
 @pytest.mark.parametrize("suffix", [".json", ".yaml"])
-def test_key_that_stands_twice_is_the_only_thing_reported(path: Path, suffix: str) -> None:
+def test_key_that_stands_twice_is_the_only_thing_reported(path: Location, suffix: str) -> None:
     page = Page(put(path, Twice(at(path), at(path))))
     assert problems(page.text, suffix) == [(*page.keys[path], Code.DUPLICATE_KEY)]
 
@@ -540,7 +540,7 @@ def test_mistakes_beside_each_other_are_all_reported(text: str, expected: list[t
     assert sorted(problems(text, ".yaml")) == sorted(expected)
 
 
-def test_in_a_directory_each_mistake_is_reported_in_its_own_file(tmp_path: FilePath) -> None:
+def test_in_a_directory_each_mistake_is_reported_in_its_own_file(tmp_path: Path) -> None:
     (tmp_path / "main.yaml").write_text(HEAD.replace("audience:", "audiense:").replace("preset: github", "preset: git"))
     (tmp_path / "web.yaml").write_text(
         "rules:\n- {name: a, issuer: github, when: {ref: '***', ref: x}, bogus: 1,\n"
@@ -548,7 +548,7 @@ def test_in_a_directory_each_mistake_is_reported_in_its_own_file(tmp_path: FileP
     )
     with pytest.raises(PolicyError) as caught:
         load(tmp_path, Environment())
-    assert [(FilePath(p.file).name, p.line, p.column, p.code) for p in caught.value.problems] == [
+    assert [(Path(p.file).name, p.line, p.column, p.code) for p in caught.value.problems] == [
         ("main.yaml", 1, 1, Code.MISSING_KEY),
         ("main.yaml", 2, 1, Code.UNKNOWN_KEY),
         ("main.yaml", 6, 20, Code.VALUE),
@@ -567,7 +567,7 @@ WRONG: st.SearchStrategy[Any] = st.sampled_from(
 
 @settings(deadline=None, max_examples=150)
 @given(st.dictionaries(st.sampled_from(paths_in(POLICY)), WRONG, min_size=1, max_size=12))
-def test_whatever_is_wrong_the_rest_can_be_judged(changes: dict[Path, Any]) -> None:
+def test_whatever_is_wrong_the_rest_can_be_judged(changes: dict[Location, Any]) -> None:
     made = [
         Flaw(Code.VALUE, path, value)
         for path, value in changes.items()

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from vending.policy import Decision, Policy, PolicyIssuer, Problem
     from vending.policy.language.document import Document
-    from vending.policy.language.problems import Path as FindingPath
+    from vending.policy.language.problems import Location
 
 ExpectableReason: TypeAlias = Literal[
     "no_matching_rule",
@@ -172,7 +172,7 @@ def _finding(detail: ErrorDetails, data: Any) -> Finding:
     return Finding(path, Code.VALUE, detail["msg"][:1].lower() + detail["msg"][1:])
 
 
-def _is_in(path: FindingPath, data: Any) -> bool:
+def _is_in(path: Location, data: Any) -> bool:
     for step in path:
         inside = (isinstance(data, dict) and step in data) or (
             isinstance(data, list) and isinstance(step, int) and step < len(data)
@@ -195,7 +195,7 @@ def _duplicates(cases: Iterable[CaseModel]) -> Iterator[Finding]:
 
 def _check(case: CaseModel, number: int, policy: Policy) -> Iterator[Finding]:
     """Find what makes a test meaningless: it would fail, or worse pass, for a reason that has nothing to do with it."""
-    path: FindingPath = ("tests", number)
+    path: Location = ("tests", number)
     issuer = _issuer(policy, case.issuer)
     if issuer is None:
         known = ", ".join(sorted(issuer.name for issuer in policy.issuers.values()))
@@ -222,7 +222,7 @@ def _check(case: CaseModel, number: int, policy: Policy) -> Iterator[Finding]:
         yield Finding((*path, "at"), Code.DATE, f"{_WRITE_TIME}: {error}")
 
 
-def _check_scope(text: str | None, expected: str | None, path: FindingPath) -> Iterator[Finding]:
+def _check_scope(text: str | None, expected: str | None, path: Location) -> Iterator[Finding]:
     try:
         parse_scope(text)
     except Refusal as refusal:
@@ -230,7 +230,7 @@ def _check_scope(text: str | None, expected: str | None, path: FindingPath) -> I
             yield Finding(path, Code.VALUE, refusal.description)
 
 
-def _check_claims(case: CaseModel, issuer: PolicyIssuer, path: FindingPath) -> Iterator[Finding]:
+def _check_claims(case: CaseModel, issuer: PolicyIssuer, path: Location) -> Iterator[Finding]:
     for place in _dates(case.claims, (*path, "claims")):
         yield Finding(place, Code.AMBIGUOUS_SCALAR, "this is read as a date; put quotes around it")
     url = case.claims.get("iss", issuer.verification.url)
@@ -245,7 +245,7 @@ def _check_claims(case: CaseModel, issuer: PolicyIssuer, path: FindingPath) -> I
             yield Finding((*path, "claims", *parse_key(key)), Code.CLAIM_TYPE, message, severity="warning")
 
 
-def _dates(value: Any, path: FindingPath) -> Iterator[FindingPath]:
+def _dates(value: Any, path: Location) -> Iterator[Location]:
     """Find dates, which YAML has and tokens have not."""
     if isinstance(value, datetime.date):
         yield path

@@ -39,7 +39,7 @@ from vending.policy.language.models import (
     WorkloadIdentityModel,
     seconds,
 )
-from vending.policy.language.problems import Code, Finding, Path
+from vending.policy.language.problems import Code, Finding, Location
 from vending.policy.providers.presets import PRESETS, owner_of
 
 if TYPE_CHECKING:
@@ -98,10 +98,10 @@ class _Builder:
             registry_of=_registries_by_host(registries),
         )
 
-    def _add(self, path: Path, code: Code, message: str, *, at_key: bool = False) -> None:
+    def _add(self, path: Location, code: Code, message: str, *, at_key: bool = False) -> None:
         self.findings.append(Finding(path, code, message, at_key))
 
-    def _names_claim(self, claim: str, path: Path) -> bool:
+    def _names_claim(self, claim: str, path: Location) -> bool:
         try:
             parse_key(claim)
         except ValueError as error:
@@ -125,12 +125,12 @@ class _Builder:
         }
         return {**managed, **others}
 
-    def _managed(self, entry: ManagedIdentityModel, path: Path) -> ManagedIdentity:
+    def _managed(self, entry: ManagedIdentityModel, path: Location) -> ManagedIdentity:
         if entry.client_id and entry.resource_id:
             self._add((*path, "resource_id"), Code.CONFLICT, "write client_id or resource_id, not both", at_key=True)
         return ManagedIdentity(entry.client_id and entry.client_id.lower(), entry.resource_id)
 
-    def _identity(self, entry: IdentityModel, path: Path, managed: Mapping[str, ManagedIdentity]) -> Identity:
+    def _identity(self, entry: IdentityModel, path: Location, managed: Mapping[str, ManagedIdentity]) -> Identity:
         tenant = entry.tenant_id.lower() if not isinstance(entry, ManagedIdentityModel) and entry.tenant_id else None
         if isinstance(entry, FederatedAppModel):
             if entry.managed_identity not in managed:
@@ -182,7 +182,7 @@ class _Builder:
             authority_host=cloud.authority_host,
         )
 
-    def _cloud(self, entry: RegistryModel, path: Path) -> Cloud:
+    def _cloud(self, entry: RegistryModel, path: Location) -> Cloud:
         if entry.cloud != "custom":
             if entry.authority_host is not None:
                 self._add((*path, "authority_host"), Code.CONFLICT, "authority_host needs cloud: custom", at_key=True)
@@ -209,7 +209,7 @@ class _Builder:
             if registry.service is not None and owner.setdefault(registry.service, name) != name:
                 self._taken(registry.service, owner[registry.service], ("registries", name, "service"))
 
-    def _taken(self, host: str, owner: str, path: Path) -> None:
+    def _taken(self, host: str, owner: str, path: Location) -> None:
         self._add(path, Code.DUPLICATE_HOST, f"{host} stands in the registry {owner!r} already; remove one of the two")
 
     # --- Issuers ------------------------------------------------------------------------------------------------------
@@ -247,7 +247,7 @@ class _Builder:
         )
         return PolicyIssuer(name, verification, replace(preset, multi_tenant=multi_tenant))
 
-    def _issuer_url(self, entry: IssuerModel, path: Path) -> str:
+    def _issuer_url(self, entry: IssuerModel, path: Location) -> str:
         preset = PRESETS[entry.preset]
         url = entry.issuer or preset.default_issuer
         if url is None:
@@ -265,7 +265,7 @@ class _Builder:
             self._add(place, Code.ISSUER_URL, problem, at_key=entry.issuer is None)
         return url
 
-    def _static_keys(self, entry: IssuerModel, path: Path) -> dict[str, Any] | None:
+    def _static_keys(self, entry: IssuerModel, path: Location) -> dict[str, Any] | None:
         key = "jwks" if entry.jwks is not None else "jwks_file"
         jwks = entry.jwks
         if entry.jwks is not None and entry.jwks_file is not None:
@@ -277,7 +277,7 @@ class _Builder:
                 self._add((*path, key), Code.KEYS, problem)
         return jwks
 
-    def _ca(self, entry: IssuerModel, path: Path) -> str | None:
+    def _ca(self, entry: IssuerModel, path: Location) -> str | None:
         key = "ca" if entry.ca is not None else "ca_file"
         pem = entry.ca
         if entry.ca is not None and entry.ca_file is not None:
@@ -290,7 +290,7 @@ class _Builder:
                 self._add((*path, key), Code.KEYS, problem)
         return pem
 
-    def _read(self, path: Path, name: str, parse: Callable[[bytes], Any]) -> Any:
+    def _read(self, path: Location, name: str, parse: Callable[[bytes], Any]) -> Any:
         try:
             data = self.read_file(name)
         except ValueError as error:

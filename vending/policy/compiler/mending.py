@@ -13,7 +13,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
 from vending.policy.language.document import UNREADABLE
-from vending.policy.language.problems import Code, Finding, Path
+from vending.policy.language.problems import Code, Finding, Location
 from vending.policy.language.structure import validate
 from vending.policy.providers.presets import owner_of
 
@@ -105,12 +105,12 @@ class Draft:
     can say what they do not hold.
     """
 
-    def __init__(self, data: Mapping[str, Any], broken: Iterable[Path]) -> None:
+    def __init__(self, data: Mapping[str, Any], broken: Iterable[Location]) -> None:
         """Begin with what the reader of the file could not make sense of."""
-        self.holes: set[Path] = set()
-        self.vague: set[Path] = set()
+        self.holes: set[Location] = set()
+        self.vague: set[Location] = set()
         self._data = data
-        self._copies: dict[Path, Any] = {(): dict(data)}
+        self._copies: dict[Location, Any] = {(): dict(data)}
         self._numbers = count(1)
         self._renamed: dict[str, str] = {}
         for path in broken:
@@ -121,7 +121,7 @@ class Draft:
             else:
                 self._add_broken(path)
 
-    def _add_broken(self, path: Path) -> None:
+    def _add_broken(self, path: Location) -> None:
         whole = _whole(path)
         value = _find(self._data, whole)
         if whole == path and isinstance(value, dict):
@@ -137,7 +137,7 @@ class Draft:
         """Leave it open what the absent sections hold: a key that nobody understands may be meant for one."""
         self.vague.update((section,) for section in _NAMED if section not in self._data)
 
-    def _add_hole(self, path: Path) -> None:
+    def _add_hole(self, path: Location) -> None:
         if _stand_in(path) is not None:
             self.holes.add(path)
 
@@ -145,8 +145,8 @@ class Draft:
 
     def mend(self, findings: Iterable[Finding]) -> PolicyModel | None:
         """Return the model of what is left; None where that is no policy after all. Wants every finding of form."""
-        unknown: list[Path] = []
-        misnamed: list[Path] = []
+        unknown: list[Location] = []
+        misnamed: list[Location] = []
         for finding in findings:
             if finding.code == Code.UNKNOWN_KEY:
                 unknown.append(finding.path)
@@ -165,14 +165,14 @@ class Draft:
             self._rename(path)
         return validate(self._copies[()])[0]
 
-    def _open(self, path: Path) -> Any:
+    def _open(self, path: Location) -> Any:
         """Return a list or mapping of the copy, to change it; what nobody changes is shared with the original."""
         if path not in self._copies:
             parent = self._open(path[:-1])
             parent[path[-1]] = self._copies[path] = copy.copy(parent[path[-1]])
         return self._copies[path]
 
-    def _fill(self, path: Path) -> None:
+    def _fill(self, path: Location) -> None:
         parent, key = self._open(path[:-1]), path[-1]
         if len(path) == 3 and path[0] == "maps" and len(parent) > 1:
             del parent[key]  # A stand-in might have more or fewer components than the other names of the map.
@@ -183,7 +183,7 @@ class Draft:
             url = parent.setdefault("issuer", _URL.replace("{n}", self._number()))
             parent[key] = (isinstance(url, str) and owner_of(url)) or parent[key]
 
-    def _rename(self, path: Path) -> None:
+    def _rename(self, path: Location) -> None:
         """Give a key that cannot be a name another one, in its old place."""
         mapping = self._open(path[:-1])
         name = _NAME.replace("{n}", self._number())
@@ -229,7 +229,7 @@ class Draft:
         return (section,) not in self.holes and (section,) not in self.vague
 
 
-def _whole(path: Path) -> Path:
+def _whole(path: Location) -> Location:
     """Return the path of what must be replaced as a whole because of something in it."""
     match path:
         case ("sources", *_):
@@ -241,7 +241,7 @@ def _whole(path: Path) -> Path:
     return path
 
 
-def _stand_in(path: Path) -> Any:
+def _stand_in(path: Location) -> Any:
     """Return the stand-in for a place; None for a place that policies do not have."""
     if len(path) == 3 and path[0] == "identities":
         return IDENTITY_STAND_INS.get(str(path[2]))
@@ -254,7 +254,7 @@ def _stand_in(path: Path) -> Any:
     return node
 
 
-def _find(data: Any, path: Path) -> Any:
+def _find(data: Any, path: Location) -> Any:
     for step in path:
         inside = (isinstance(data, dict) and step in data) or (
             isinstance(data, list) and isinstance(step, int) and 0 <= step < len(data)
@@ -269,5 +269,5 @@ def _lists_mappings(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and isinstance(value[0], dict)
 
 
-def _deepest_first(path: Path) -> tuple[int, str]:
+def _deepest_first(path: Location) -> tuple[int, str]:
     return -len(path), str(path)

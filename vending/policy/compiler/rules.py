@@ -15,7 +15,7 @@ from vending.policy.engine.index import Index
 from vending.policy.engine.policy import Deny, Grant, IssuerRules, Rule
 from vending.policy.engine.repositories import Entry, Maps, RepositoryError, Template, compile_entry, compile_plain
 from vending.policy.language.models import DenyModel, GrantModel, RuleModel, as_list, day
-from vending.policy.language.problems import Code, Finding, Path
+from vending.policy.language.problems import Code, Finding, Location
 from vending.policy.providers.presets import PRESETS, ClaimType, Preset
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class RuleCompiler:
                 of_issuer[issuer][1].append(compiled_deny)
         return {name: _file(tuple(r), tuple(d), self._providers[name].refused) for name, (r, d) in of_issuer.items()}
 
-    def _add(self, path: Path, code: Code, message: str, *, at_key: bool = False) -> None:
+    def _add(self, path: Location, code: Code, message: str, *, at_key: bool = False) -> None:
         self.findings.append(Finding(path, code, message, at_key))
 
     def _check_names(self, section: str, names: Iterable[str]) -> None:
@@ -103,7 +103,7 @@ class RuleCompiler:
 
     # --- Rules --------------------------------------------------------------------------------------------------------
 
-    def _rule(self, rule: RuleModel, path: Path) -> Iterable[Rule]:
+    def _rule(self, rule: RuleModel, path: Location) -> Iterable[Rule]:
         grants = tuple(
             self._grant(grant, (*path, "grant", number), grant.registry, templates=True)
             for number, grant in enumerate(rule.grant)
@@ -134,7 +134,7 @@ class RuleCompiler:
             )
 
     def _conditions_of(
-        self, rule: RuleModel, path: Path, issuer: str, provider: _Provider
+        self, rule: RuleModel, path: Location, issuer: str, provider: _Provider
     ) -> tuple[tuple[Condition, ...], tuple[Condition, ...]]:
         when = self._compile(rule.when, (*path, "when"), provider)
         unless = self._compile(rule.unless, (*path, "unless"), provider)
@@ -142,7 +142,7 @@ class RuleCompiler:
             self._check_pinned(when, path, issuer, provider)
         return when, unless
 
-    def _expires(self, rule: RuleModel, path: Path) -> datetime.date | None:
+    def _expires(self, rule: RuleModel, path: Location) -> datetime.date | None:
         if rule.expires is None:
             return None
         try:
@@ -151,7 +151,7 @@ class RuleCompiler:
             self._add((*path, "expires"), Code.DATE, f"the calendar has no day {rule.expires}")
             return None
 
-    def _issuers(self, issuer: str | list[str], path: Path) -> list[str]:
+    def _issuers(self, issuer: str | list[str], path: Location) -> list[str]:
         """Return the issuers that exist, each once."""
         known: list[str] = []
         for number, name in enumerate(as_list(issuer)):
@@ -164,7 +164,7 @@ class RuleCompiler:
                 known.append(name)
         return known
 
-    def _check_pinned(self, when: tuple[Condition, ...], path: Path, issuer: str, provider: _Provider) -> None:
+    def _check_pinned(self, when: tuple[Condition, ...], path: Location, issuer: str, provider: _Provider) -> None:
         """Refuse a rule that strangers satisfy: callers of other tenants, or anybody."""
         place = (*path, "when")
         if provider.preset.multi_tenant:
@@ -183,7 +183,7 @@ class RuleCompiler:
 
     # --- Denies -------------------------------------------------------------------------------------------------------
 
-    def _deny(self, deny: DenyModel, path: Path) -> Iterable[tuple[str, Deny]]:
+    def _deny(self, deny: DenyModel, path: Location) -> Iterable[tuple[str, Deny]]:
         if deny.issuer is None:
             for key in ("when", "unless"):
                 if getattr(deny, key) is not None:
@@ -209,7 +209,7 @@ class RuleCompiler:
 
     # --- What both have -----------------------------------------------------------------------------------------------
 
-    def _grant(self, grant: GrantModel | DenyModel, path: Path, registry: str | None, *, templates: bool) -> Grant:
+    def _grant(self, grant: GrantModel | DenyModel, path: Location, registry: str | None, *, templates: bool) -> Grant:
         if registry is not None and registry not in self.registries:
             self._add(
                 (*path, "registry"),
@@ -237,7 +237,7 @@ class RuleCompiler:
         actions = self._shared(tuple(action for action in ACTIONS if action in (grant.actions or ())))
         return Grant(registry, actions, compact(names), tuple(globs), self._shared(tuple(filled)), grant.catalog)
 
-    def _entry(self, text: str, path: Path, *, templates: bool) -> str | Glob | Template | None:
+    def _entry(self, text: str, path: Location, *, templates: bool) -> str | Glob | Template | None:
         try:
             if not templates and "{" in text:
                 raise RepositoryError("is a template, and a deny entry has none; write a name or a pattern")
@@ -255,14 +255,16 @@ class RuleCompiler:
         return None
 
     def _compile(
-        self, conditions: Mapping[str, Scalar | list[Scalar]] | None, path: Path, provider: _Provider
+        self, conditions: Mapping[str, Scalar | list[Scalar]] | None, path: Location, provider: _Provider
     ) -> tuple[Condition, ...]:
         if conditions is None:
             return _NO_CONDITIONS
         compiled = (self._condition(key, value, (*path, key), provider) for key, value in conditions.items())
         return tuple(condition for condition in compiled if condition is not None)
 
-    def _condition(self, key: str, value: Scalar | list[Scalar], path: Path, provider: _Provider) -> Condition | None:
+    def _condition(
+        self, key: str, value: Scalar | list[Scalar], path: Location, provider: _Provider
+    ) -> Condition | None:
         claim = self._path(key, path)
         if claim is None:
             return None
@@ -287,7 +289,7 @@ class RuleCompiler:
                 compiled = compile_condition(key, claim, self._usable(value, path), folds=folds)
         return compiled
 
-    def _usable(self, value: Scalar | list[Scalar], path: Path) -> list[Scalar]:
+    def _usable(self, value: Scalar | list[Scalar], path: Location) -> list[Scalar]:
         """Report every value with a wrong pattern, and return the others; a condition left without any pins."""
         usable: list[Scalar] = []
         for number, item in enumerate(value if isinstance(value, list) else [value]):
@@ -299,7 +301,7 @@ class RuleCompiler:
                 self._add((*path, number) if isinstance(value, list) else path, Code.PATTERN, str(error))
         return usable
 
-    def _path(self, key: str, path: Path) -> ClaimPath | None:
+    def _path(self, key: str, path: Location) -> ClaimPath | None:
         claim = self._paths.get(key)
         if claim is None:
             try:

@@ -15,7 +15,7 @@ from vending.policy.engine.index import Index
 from vending.policy.engine.repositories import Template
 
 if TYPE_CHECKING:
-    from pathlib import Path as FilePath
+    from pathlib import Path
 
     from vending.entra.clouds import Cloud
     from vending.oidc.types import Issuer
@@ -33,7 +33,7 @@ class Environment:
     allow_loopback: bool = False
 
 
-def digest_of_files(contents: Mapping[FilePath, bytes]) -> str:
+def digest_of_files(contents: Mapping[Path, bytes]) -> str:
     """Return one SHA-256, in hex, of files by their paths and contents."""
     parts = (f"{path}\0{hashlib.sha256(contents[path]).hexdigest()}\n" for path in sorted(contents))
     return hashlib.sha256("".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
@@ -216,7 +216,7 @@ class Policy:
     audit_claims: frozenset[str]
     rules: Mapping[str, IssuerRules] = field(repr=False)
     registry_of: Mapping[str, Registry] = field(repr=False)
-    files: tuple[FilePath, ...] = ()
+    files: tuple[Path, ...] = ()
     """The files of keys and certificates that were read beside the policy."""
     files_sha256: str = ""
     """`digest_of_files` of what was read from them."""

@@ -14,7 +14,7 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
-from vending.policy.language.problems import Code, Finding, Path, PolicyError, Problem
+from vending.policy.language.problems import Code, Finding, Location, PolicyError, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -75,7 +75,7 @@ START: Final = Place(1, 1)
 
 
 class _Locator(Protocol):
-    def places(self, wanted: Iterable[tuple[Path, bool]]) -> Mapping[tuple[Path, bool], Place]:
+    def places(self, wanted: Iterable[tuple[Location, bool]]) -> Mapping[tuple[Location, bool], Place]:
         """Find the places of values, or of keys where the flag is set."""
 
 
@@ -89,11 +89,11 @@ class Document:
     problems: tuple[Problem, ...] = ()
     """What the reader found and could read past."""
 
-    broken: frozenset[Path] = frozenset()
+    broken: frozenset[Location] = frozenset()
     """Where those problems leave it open what the file says: a value, a key that stands twice (the data has the first),
     or a key that is `UNREADABLE`."""
 
-    parts: Mapping[Path, tuple[Document, Path]] = field(default_factory=dict, repr=False)
+    parts: Mapping[Location, tuple[Document, Location]] = field(default_factory=dict, repr=False)
     """Of a merged directory: where each entry (section and name or index) comes from."""
 
     def place(self, findings: Iterable[Finding]) -> list[Problem]:
@@ -106,11 +106,11 @@ class Document:
             for finding, (file, place) in zip(listed, placed, strict=True)
         ]
 
-    def locate(self, wanted: Iterable[tuple[Path, bool]]) -> list[tuple[str, Place]]:
+    def locate(self, wanted: Iterable[tuple[Location, bool]]) -> list[tuple[str, Place]]:
         """Find file and place of each path, or of its key where the flag is set."""
         listed = list(wanted)
         found: dict[int, tuple[str, Place]] = {}
-        batches: dict[str, tuple[Document, list[int], list[tuple[Path, bool]]]] = {}
+        batches: dict[str, tuple[Document, list[int], list[tuple[Location, bool]]]] = {}
         for number, (path, at_key) in enumerate(listed):
             part = self.parts.get(path[:2]) or self.parts.get(path[:1]) or self.parts.get(())
             document, inner = (part[0], part[1] + path[len(part[1]) :]) if part else (self, path)
@@ -126,7 +126,7 @@ class Document:
             found.update((n, (document.name, places.get(key, START))) for n, key in zip(numbers, paths, strict=True))
         return [found[number] for number in range(len(listed))]
 
-    def source_of(self, path: Path) -> str | None:
+    def source_of(self, path: Location) -> str | None:
         """Return where an entry of a compiled policy was written, as the policy says it."""
         sources = self.data.get("sources") if isinstance(self.data, dict) else None
         if not isinstance(sources, dict) or len(path) < 2:
@@ -140,7 +140,7 @@ class Document:
         source = table.get(name) if isinstance(table, dict) and isinstance(name, str) else None
         return source if isinstance(source, str) else None
 
-    def origin(self, path: Path) -> str | None:
+    def origin(self, path: Location) -> str | None:
         """Return `file:line:column` of an entry (section and name or index) where that costs no scan of the file."""
         part = self.parts.get(path)
         if part:
@@ -203,9 +203,9 @@ class _Notes:
     def __init__(self, name: str) -> None:
         self._name = name
         self.problems: list[Problem] = []
-        self.broken: set[Path] = set()
+        self.broken: set[Location] = set()
 
-    def add(self, path: Path | None, place: Place, code: Code, message: str) -> None:
+    def add(self, path: Location | None, place: Place, code: Code, message: str) -> None:
         """Note a problem; without a path, one that leaves no doubt about what the file says."""
         self.problems.append(Problem(self._name, place.line, place.column, code, message))
         if path is not None:
@@ -221,13 +221,13 @@ class KnownPlaces:
     """Know the place of every key and value."""
 
     def __init__(self) -> None:
-        self.values: dict[Path, Place] = {}
-        self.keys: dict[Path, Place] = {}
+        self.values: dict[Location, Place] = {}
+        self.keys: dict[Location, Place] = {}
 
-    def places(self, wanted: Iterable[tuple[Path, bool]]) -> Mapping[tuple[Path, bool], Place]:
+    def places(self, wanted: Iterable[tuple[Location, bool]]) -> Mapping[tuple[Location, bool], Place]:
         return {(path, at_key): self._nearest(path, at_key=at_key) for path, at_key in wanted}
 
-    def _nearest(self, path: Path, *, at_key: bool) -> Place:
+    def _nearest(self, path: Location, *, at_key: bool) -> Place:
         if at_key and path in self.keys:
             return self.keys[path]
         while path not in self.values and path:
@@ -240,7 +240,7 @@ class KnownPlaces:
 class _Open:
     """A list or mapping whose end has not come yet."""
 
-    path: Path
+    path: Location
     value: Any
     key: str | None = None
     awaits_key: bool = True
@@ -330,13 +330,13 @@ class _YamlBuilder:
         value = event.value if event.style else self._resolve(event.value, path, place)
         self._put(value, path, place)
 
-    def _check_plain_node(self, event: Any, path: Path | None, place: Place) -> None:
+    def _check_plain_node(self, event: Any, path: Location | None, place: Place) -> None:
         if event.anchor:
             self.notes.add(None, place, Code.YAML_FEATURE, f"&{event.anchor} is an anchor; remove it")
         if event.tag:
             self.notes.add(path, place, Code.YAML_FEATURE, "a tag (!) stands here; remove it and quote text instead")
 
-    def _place_next(self, place: Place) -> Path:
+    def _place_next(self, place: Place) -> Location:
         """Return the path of the node that begins now."""
         if not self._stack:
             self.places.values[()] = place
@@ -348,7 +348,7 @@ class _YamlBuilder:
             return (*top.path, UNREADABLE)
         return (*top.path, _DROPPED if top.key is None else top.key)
 
-    def _put(self, value: Any, path: Path, place: Place) -> None:
+    def _put(self, value: Any, path: Location, place: Place) -> None:
         if self._stack and self._awaits_key():
             top = self._stack[-1]
             top.key = None if value is _REJECTED else self._key(value, top, place)
@@ -394,7 +394,7 @@ class _YamlBuilder:
         self.places.keys[path] = place
         return value
 
-    def _resolve(self, text: str, path: Path, place: Place) -> Any:
+    def _resolve(self, text: str, path: Location, place: Place) -> Any:
         """Give a plain scalar its value: YAML 1.2's core schema, less what parsers disagree about."""
         if text in _TRUTHS:
             return _TRUTHS[text]
@@ -427,7 +427,7 @@ class _YamlBuilder:
             return self._reject(path, place, Code.AMBIGUOUS_SCALAR, f"{text} looks like a time; put quotes around it")
         return text
 
-    def _reject(self, path: Path, place: Place, code: Code, message: str) -> object:
+    def _reject(self, path: Location, place: Place, code: Code, message: str) -> object:
         self.notes.add(path, place, code, message)
         return _REJECTED
 
@@ -506,7 +506,7 @@ class _Tree(dict[str | int, "_Tree"]):
     """The paths whose places are wanted, as a tree: everything beside it is passed over."""
 
     @classmethod
-    def of(cls, paths: Iterable[Path]) -> _Tree:
+    def of(cls, paths: Iterable[Location]) -> _Tree:
         tree = cls()
         for path in paths:
             node = tree
@@ -523,11 +523,11 @@ class _JsonScanner:
         self._name = name
         self.notes = _Notes(name)
 
-    def places(self, wanted: Iterable[tuple[Path, bool]]) -> Mapping[tuple[Path, bool], Place]:
+    def places(self, wanted: Iterable[tuple[Location, bool]]) -> Mapping[tuple[Location, bool], Place]:
         """Find the places of values or keys; of what is not there, the place of the nearest thing above it."""
         listed = list(wanted)
-        values: dict[Path, int] = {}
-        keys: dict[Path, int] = {}
+        values: dict[Location, int] = {}
+        keys: dict[Location, int] = {}
         if listed:
             for levels, token in self._walk(_Tree.of(path for path, _ in listed)):
                 path = tuple(level.key for level in levels)

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Final
 from vending.policy.language import document as documents
 from vending.policy.language.document import Document, Place
 from vending.policy.language.models import PolicyModel
-from vending.policy.language.problems import Code, Finding, Path, PolicyError, Problem
+from vending.policy.language.problems import Code, Finding, Location, PolicyError, Problem
 
 if TYPE_CHECKING:
-    from pathlib import Path as FilePath
+    from pathlib import Path
 
 SUFFIXES: Final = frozenset({".yaml", ".yml", ".json"})
 _LISTS: Final = ("rules", "deny")
@@ -26,14 +26,14 @@ _ANYWHERE: Final = frozenset({*_LISTS, "maps"})
 _NAMED: Final = ("registries", "identities", "issuers", "maps")
 
 
-def policy_files(directory: FilePath) -> list[FilePath]:
+def policy_files(directory: Path) -> list[Path]:
     """List a directory's policy files, sorted by name: `*.yaml`, `*.yml` and `*.json`, not hidden, not recursive."""
     return sorted(
         path for path in directory.iterdir() if path.suffix in SUFFIXES and path.name[0] != "." and path.is_file()
     )
 
 
-def merge(directory: FilePath, read_bytes: Callable[[FilePath], bytes]) -> Document:
+def merge(directory: Path, read_bytes: Callable[[Path], bytes]) -> Document:
     """Merge the files of a directory into one document. Raises `PolicyError`."""
     read: list[Document] = []
     problems: list[Problem] = []
@@ -58,7 +58,7 @@ def merge(directory: FilePath, read_bytes: Callable[[FilePath], bytes]) -> Docum
 class _NoPlaces:
     """Know no place: of a merged policy, every place is in one of its files."""
 
-    def places(self, wanted: Iterable[tuple[Path, bool]]) -> Mapping[tuple[Path, bool], Place]:
+    def places(self, wanted: Iterable[tuple[Location, bool]]) -> Mapping[tuple[Location, bool], Place]:
         return {}
 
 
@@ -66,7 +66,7 @@ class _NoPlaces:
 class _Merger:
     documents: list[Document]
     data: dict[str, Any] = field(default_factory=dict)
-    parts: dict[Path, tuple[Document, Path]] = field(default_factory=dict)
+    parts: dict[Location, tuple[Document, Location]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
     def merge(self, name: str) -> Document:
@@ -81,7 +81,7 @@ class _Merger:
                 self._problem(document, (), Code.VALUE, "a policy is a mapping of keys to values")
         return Document(name, self.data, _NoPlaces(), tuple(self.problems), self._broken(), self.parts)
 
-    def _broken(self) -> frozenset[Path]:
+    def _broken(self) -> frozenset[Location]:
         """Turn the broken paths of the files into paths of the merged policy."""
         merged = {(document.name, inner): path for path, (document, inner) in self.parts.items()}
         return frozenset(
@@ -97,7 +97,7 @@ class _Merger:
         others = [document for document in mappings if not _ANYWHERE.issuperset(document.data)]
         return (with_version or others or self.documents)[0]
 
-    def _problem(self, document: Document, path: Path, code: Code, message: str) -> None:
+    def _problem(self, document: Document, path: Location, code: Code, message: str) -> None:
         self.problems += document.place([Finding(path, code, message, at_key=True)])
 
     def _add(self, document: Document, key: str, value: Any, main: Document) -> None:
@@ -125,7 +125,7 @@ class _Merger:
             self.parts[key,] = (document, (key,))
 
 
-def compiled_bytes(document: Document, directory: FilePath, read_file: Callable[[str], bytes]) -> bytes:
+def compiled_bytes(document: Document, directory: Path, read_file: Callable[[str], bytes]) -> bytes:
     """Write a merged document as one JSON policy. The document must have loaded without an error."""
     data = {key: document.data[key] for key in PolicyModel.model_fields if key in document.data}
     if "issuers" in data:
@@ -145,7 +145,7 @@ def _inline(issuer: Mapping[str, Any], read_file: Callable[[str], bytes]) -> dic
 
 def _sources(document: Document, prefix: str) -> dict[str, dict[str, str]]:
     """Tabulate file, line and column of every entry by its name."""
-    entries: list[tuple[str, str, Path]] = [
+    entries: list[tuple[str, str, Location]] = [
         (section, entry["name"], (section, number))
         for section in _LISTS
         for number, entry in enumerate(document.data.get(section, ()))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-Path: TypeAlias = "tuple[str | int, ...]"
+Location: TypeAlias = "tuple[str | int, ...]"
 """The way from the top of a policy to one value: keys of mappings and indexes of lists."""
 
 Severity: TypeAlias = Literal["error", "warning", "info"]
@@ -80,7 +80,7 @@ class Code(StrEnum):
 class Finding:
     """Say what is wrong at a path of the policy. `at_key` points at the key rather than at its value."""
 
-    path: Path
+    path: Location
     code: str
     message: str
     at_key: bool = False

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from vending.policy.language.document import MAX_PROBLEMS
 from vending.policy.language.models import PolicyModel, known_keys
-from vending.policy.language.problems import Code, Finding, Path
+from vending.policy.language.problems import Code, Finding, Location
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -65,7 +65,7 @@ def _finding(detail: ErrorDetails, data: Any) -> Finding:
     )
 
 
-def _walk(location: Sequence[str | int], data: Any) -> tuple[Path, Any]:
+def _walk(location: Sequence[str | int], data: Any) -> tuple[Location, Any]:
     """Follow an error's location through the data, skipping what only the models know; return the last parent too."""
     path: list[str | int] = []
     parent: Any = None

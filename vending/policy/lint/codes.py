@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from vending.policy.language.problems import Finding, Path
+from vending.policy.language.problems import Finding, Location
 
 if TYPE_CHECKING:
     from vending.policy.language.problems import Severity
@@ -55,7 +55,7 @@ INFORMATION: Final = frozenset({Lint.PULL_WITHOUT_METADATA_READ})
 Findings: TypeAlias = Iterator[Finding]
 
 
-def finding(code: Lint, path: Path, message: str, *, at_key: bool = False) -> Finding:
+def finding(code: Lint, path: Location, message: str, *, at_key: bool = False) -> Finding:
     """Say what was found at a path of the policy, with the severity of its code."""
     severity: Severity = "info" if code in INFORMATION else "warning"
     return Finding(path, code, message, at_key, severity)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from vending.policy.engine.policy import Deny, Grant, Rule
     from vending.policy.language.models import GrantModel
-    from vending.policy.language.problems import Path
+    from vending.policy.language.problems import Location
     from vending.policy.lint.view import RuleSubject, View
 
 _MAX_NAMES: Final = 200
@@ -35,7 +35,7 @@ def denied_grant(rule: RuleSubject, view: View, now: float) -> Findings:
     if not all(denies):
         return
     for number, grant in enumerate(rule.model.grant):
-        path: Path = (*rule.path, "grant", number)
+        path: Location = (*rule.path, "grant", number)
         covering = [
             [d.covers for d in of_issuer if d.covers.registry in {None, grant.registry}] for of_issuer in denies
         ]
@@ -53,7 +53,7 @@ def denied_grant(rule: RuleSubject, view: View, now: float) -> Findings:
         yield from _denied(grant, path, taken)
 
 
-def _denied(grant: GrantModel, path: Path, taken: set[tuple[str, str]]) -> Findings:
+def _denied(grant: GrantModel, path: Location, taken: set[tuple[str, str]]) -> Findings:
     """Report what is taken away as a whole: the grant, or else its single entries and actions."""
     entries, actions = grant.repositories or [], grant.actions or []
     if not taken:
@@ -128,7 +128,7 @@ def pull_without_metadata_read(rule: RuleSubject, view: View, now: float) -> Fin
         yield finding(Lint.PULL_WITHOUT_METADATA_READ, path, message)
 
 
-def _lacking(rule: RuleSubject, has: str, lacks: str) -> Iterator[tuple[Path, str]]:
+def _lacking(rule: RuleSubject, has: str, lacks: str) -> Iterator[tuple[Location, str]]:
     """Find grants that give one action without another that no grant of the rule gives for the same repositories."""
     given = {(grant.registry, text) for _, grant, text in rule.entries() if lacks in (grant.actions or ())}
     patterns = [(registry, text) for registry, text in given if not is_literal(text)]

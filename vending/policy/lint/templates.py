@@ -12,7 +12,7 @@ from vending.policy.lint.implication import claims_with
 
 if TYPE_CHECKING:
     from vending.policy.engine.policy import PolicyIssuer
-    from vending.policy.language.problems import Finding, Path
+    from vending.policy.language.problems import Finding, Location
     from vending.policy.lint.view import RuleSubject, View
 
 
@@ -27,7 +27,7 @@ def templates(rule: RuleSubject, view: View, now: float) -> Findings:
                 yield from [first for first in [next(found, None)] if first is not None]
 
 
-def _judge(part: Insertion, issuer: PolicyIssuer, rule: RuleSubject, path: Path) -> Finding | None:
+def _judge(part: Insertion, issuer: PolicyIssuer, rule: RuleSubject, path: Location) -> Finding | None:
     """Say what is wrong with an insertion for one issuer; the worst first."""
     preset, key = issuer.preset, written(part.path)
     if not is_sent(preset, part.path):

@@ -10,7 +10,7 @@ from vending.oidc.claim_path import ClaimPath, parse_key
 from vending.policy.engine.conditions import Scalar
 from vending.policy.engine.globs import is_literal
 from vending.policy.language.models import DenyModel, GrantModel, RuleModel, as_list
-from vending.policy.language.problems import Path
+from vending.policy.language.problems import Location
 
 if TYPE_CHECKING:
     from vending.policy.compiler.load import Loaded
@@ -25,10 +25,10 @@ class Clause:
     key: str
     claim: ClaimPath
     values: tuple[Scalar, ...]
-    path: Path
+    path: Location
     is_list: bool
 
-    def place(self, number: int) -> Path:
+    def place(self, number: int) -> Location:
         """Return the path of one of the values."""
         return (*self.path, number) if self.is_list else self.path
 
@@ -45,7 +45,7 @@ class Subject:
     """A rule or deny entry with its issuers and conditions."""
 
     model: RuleModel | DenyModel
-    path: Path
+    path: Location
     issuers: tuple[PolicyIssuer, ...]
     clauses: tuple[Clause, ...]
 
@@ -60,7 +60,7 @@ class RuleSubject(Subject):
     meaning: object
     """What the rule says, whatever its name and the order in which it says it."""
 
-    def entries(self) -> Iterator[tuple[Path, GrantModel, str]]:
+    def entries(self) -> Iterator[tuple[Location, GrantModel, str]]:
         """Yield path, grant and text of every entry of `repositories`."""
         for number, grant in enumerate(self.model.grant):
             for position, text in enumerate(grant.repositories or ()):
@@ -121,7 +121,7 @@ class View:
         )
 
 
-def _clauses(model: RuleModel | DenyModel, path: Path) -> tuple[Clause, ...]:
+def _clauses(model: RuleModel | DenyModel, path: Location) -> tuple[Clause, ...]:
     return tuple(
         Clause(where, key, parse_key(key), tuple(as_list(value)), (*path, where, key), isinstance(value, list))
         for where, conditions in (("when", model.when), ("unless", model.unless))
