@@ -10,7 +10,7 @@ import pytest
 
 from devstack.stack import PROJECT
 
-HEAVY = ["azure.identity", "msal", "requests", "pydantic", "ruamel.yaml", "tenacity", "opentelemetry", "devstack"]
+HEAVY = ["azure.identity", "msal", "requests", "pydantic", "ruamel.yaml", "opentelemetry", "devstack"]
 
 
 def start(code: str, **settings: str) -> subprocess.CompletedProcess[str]:

@@ -1,7 +1,10 @@
-"""The one retry helper: repeat an upstream call that failed in passing. Says nothing about what "in passing" means."""
+"""The one retry helper: repeat an upstream call after a transient failure. What is transient, its callers decide."""
 
 from __future__ import annotations
 
+import asyncio
+import random
+import time
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from vending.errors import Refusal
@@ -9,13 +12,10 @@ from vending.errors import Refusal
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from tenacity import RetryCallState
-
 T = TypeVar("T")
 
-_ATTEMPTS: Final = 3
-_FIRST_WAIT_SECONDS: Final = 0.2
-_LONGEST_WAIT_SECONDS: Final = 2.0
+_PAUSES_SECONDS: Final = (0.2, 0.4)
+"""The longest pause before the second and third attempt. Its length is random: who failed together returns apart."""
 LONGEST_RETRY_AFTER_SECONDS: Final = 5.0
 """A server that asks for more is passed on to the caller, who can wait outside the request and its deadline."""
 
@@ -33,36 +33,18 @@ async def retrying(attempt: Callable[[], Awaitable[T]], *, budget_seconds: float
 
     No wait begins that would end after `budget_seconds`. Raises the last attempt's `Refusal`.
     """
-    from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, stop_before_delay
-
-    out_of_attempts, out_of_time = stop_after_attempt(_ATTEMPTS), stop_before_delay(budget_seconds)
-    attempts = AsyncRetrying(
-        stop=lambda state: _asks_for_too_much(state) or out_of_attempts(state) or out_of_time(state),
-        wait=_wait,
-        retry=retry_if_exception_type(Transient),
-        reraise=True,
-    )
-
-    async def once() -> T:  # tenacity awaits only what is declared as a coroutine function.
-        return await attempt()
-
+    give_up_at = time.monotonic() + budget_seconds
+    for pause in _PAUSES_SECONDS:
+        try:
+            return await attempt()
+        except Transient as transient:
+            refusal = transient.refusal
+        asked = refusal.retry_after or 0.0
+        wait = asked + random.uniform(0, pause)  # noqa: S311 - no secret
+        if asked > LONGEST_RETRY_AFTER_SECONDS or time.monotonic() + wait >= give_up_at:
+            raise refusal
+        await asyncio.sleep(wait)
     try:
-        return await attempts(once)
+        return await attempt()
     except Transient as transient:
         raise transient.refusal from None
-
-
-def _retry_after(state: RetryCallState) -> float | None:
-    error = state.outcome.exception() if state.outcome is not None else None
-    return error.refusal.retry_after if isinstance(error, Transient) else None
-
-
-def _asks_for_too_much(state: RetryCallState) -> bool:
-    return (_retry_after(state) or 0.0) > LONGEST_RETRY_AFTER_SECONDS
-
-
-def _wait(state: RetryCallState) -> float:
-    from tenacity import wait_random_exponential
-
-    jitter = wait_random_exponential(multiplier=_FIRST_WAIT_SECONDS, max=_LONGEST_WAIT_SECONDS)(state)
-    return (_retry_after(state) or 0.0) + jitter

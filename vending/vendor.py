@@ -13,13 +13,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeVar
-from urllib.parse import urlsplit
 
 from vending import audit
 from vending.acr.access import GrantWider
-from vending.acr.exchange import Minter, Target
+from vending.acr.exchange import Minter
 from vending.acr.scope import render
-from vending.entra.identities import resolve
+from vending.acr.target import Target, origin
 from vending.errors import Reason, Refusal, quote
 from vending.oidc.claims import SKEW_SECONDS
 from vending.oidc.token import peek
@@ -27,7 +26,6 @@ from vending.oidc.verify import Verifier, replay_key
 from vending.operations_log import note, note_bug
 from vending.policy import decide, hints, lookup, parse_key
 from vending.replay.store import new_owner
-from vending.settings import is_loopback
 from vending.telemetry import Ages, Outcome
 
 if TYPE_CHECKING:
@@ -237,7 +235,7 @@ class Vendor:
             yield
             return
         key, owner = _claim_key(case), new_owner()
-        expires_at = _expiry(case.claims) + SKEW_SECONDS
+        expires_at = case.claims.expires_at + SKEW_SECONDS
         claim = asyncio.create_task(self._replays.claim(key, owner, expires_at))
         try:
             with trail.step("claim"):
@@ -283,13 +281,8 @@ class Vendor:
 
     def _target(self, case: _Case) -> tuple[Target, Callable[[], Awaitable[str]]]:
         registry = case.registry
-        identity = resolve(case.policy, registry, self._settings.client_id)
-        target = Target(
-            origin=origin(registry.login_server, allow_loopback=self._settings.allow_loopback),
-            login_server=registry.login_server,
-            service=registry.service,
-            identity=(identity, registry.token_audience),
-        )
+        identity = case.policy.identity_of(registry, self._settings.client_id)
+        target = Target.of(registry, identity, allow_loopback=self._settings.allow_loopback)
         return target, lambda: self._entra.token(identity, registry.token_audience)
 
     async def _recorded(self, trail: audit.Trail, work: Callable[[], Awaitable[T]]) -> T:
@@ -355,12 +348,6 @@ def _known(registry: Registry | None, name: str) -> Registry:
     return registry
 
 
-def origin(login_server: str, *, allow_loopback: bool) -> str:
-    """Return the origin to talk to: https, or plain http for a registry on this machine where that is allowed."""
-    local = allow_loopback and is_loopback(urlsplit(f"//{login_server}").hostname)
-    return f"{'http' if local else 'https'}://{login_server}"
-
-
 def _read(claims: Claims, key: str) -> JsonValue:
     return lookup(claims, parse_key(key))
 
@@ -369,15 +356,8 @@ def _identity_claims(issuer: PolicyIssuer) -> list[str]:
     return [name for name in issuer.preset.identity if name not in issuer.preset.personal]
 
 
-def _expiry(claims: VerifiedClaims) -> float:
-    value = claims.claims["exp"]
-    if not isinstance(value, (int, float)):
-        raise TypeError("a verified token has a numeric exp")
-    return float(value)
-
-
 def _claim_key(case: _Case) -> str:
-    return replay_key(case.issuer.verification.url, str(case.claims.claims["jti"]))
+    return replay_key(case.issuer.verification.url, case.claims.token_id or "")
 
 
 def _denial(decision: Decision) -> Refusal:

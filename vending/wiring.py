@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from vending.acr.exchange import Minter
 from vending.clock import Clock
-from vending.entra.clouds import CLOUDS
-from vending.entra.credentials import EntraTokens, ResolvedIdentity
+from vending.entra.credentials import EntraTokens
+from vending.entra.identity import Identity
 from vending.http_client import Http
 from vending.oidc.verify import Verifier
 from vending.operations_log import note
@@ -63,15 +63,9 @@ def build(settings: Settings) -> Vendor:
     return vendor
 
 
-def own_identity(settings: Settings) -> ResolvedIdentity:
+def own_identity(settings: Settings) -> Identity:
     """Name the app's own managed identity, which reads the policy's blob and the replay table."""
-    return ResolvedIdentity(
-        kind="managed_identity",
-        cloud="public",
-        authority_host=CLOUDS["public"].authority_host,
-        federation_audience=CLOUDS["public"].federation_audience,
-        client_id=settings.client_id,
-    )
+    return Identity("managed_identity", client_id=settings.client_id)
 
 
 def policy_source(settings: Settings, http: Http, storage_token: Callable[[], Awaitable[str]]) -> PolicySource:

@@ -18,8 +18,9 @@ from devstack.registry.tokens import Rights
 from devstack.serving import LoopThread
 from tests.support.hands import RunningHands
 from vending.acr.access import VendedToken
-from vending.acr.exchange import Minter, RegistryFailure, Target
+from vending.acr.exchange import Minter, RegistryFailure
 from vending.acr.scope import parse
+from vending.acr.target import Target
 from vending.credential_cache import REFUSALS_IN_A_ROW
 from vending.errors import Reason, Refusal
 from vending.http_client import Http

@@ -24,7 +24,8 @@ from devstack.entra.tenant import ACR_AUDIENCE
 from devstack.faults import Fault
 from devstack.stack import Upstreams
 from tests.support.hands import RunningHands
-from vending.entra.credentials import EntraTokens, IdentityFailure, ResolvedIdentity
+from vending.entra.credentials import EntraTokens, IdentityFailure
+from vending.entra.identity import Identity, Kind
 from vending.entra.library import certificate
 from vending.errors import Reason, Refusal
 
@@ -53,8 +54,8 @@ class Entra:
         """Forget every token, as a new instance would."""
         self.tokens = EntraTokens(self.hands.clock, self.settings, budget_seconds=self.budget)
 
-    def identity(self, kind: str, **more: Any) -> ResolvedIdentity:
-        return ResolvedIdentity(
+    def identity(self, kind: Kind, **more: Any) -> Identity:
+        return Identity(
             kind=kind,
             cloud="custom",
             authority_host=self.upstreams.authority.host,
@@ -62,11 +63,11 @@ class Entra:
             **more,
         )
 
-    async def claims(self, identity: ResolvedIdentity, audience: str = ACR_AUDIENCE) -> dict[str, Any]:
+    async def claims(self, identity: Identity, audience: str = ACR_AUDIENCE) -> dict[str, Any]:
         """Get a token and return its claims; the tenant's signature holds and it is for ACR."""
         return self.upstreams.tenant.verify(await self.tokens.token(identity, audience))
 
-    async def refused(self, identity: ResolvedIdentity) -> IdentityFailure:
+    async def refused(self, identity: Identity) -> IdentityFailure:
         with pytest.raises(Refusal) as caught:
             await self.tokens.token(identity, ACR_AUDIENCE)
         assert isinstance(caught.value, IdentityFailure)
@@ -142,7 +143,7 @@ async def test_plain_http_to_the_identity_endpoint_takes_no_proxy(
 # --- An application that trusts the managed identity
 
 
-def federated(entra: Entra, **trust: Any) -> ResolvedIdentity:
+def federated(entra: Entra, **trust: Any) -> Identity:
     """Register an application in another tenant that trusts the user-assigned identity, and name it."""
     trusted = entra.upstreams.identity.user_assigned[0]
     tenant = entra.upstreams.tenant
@@ -186,7 +187,7 @@ def token_file(entra: Entra, tmp_path: Path) -> Path:
     return path
 
 
-def workload(entra: Entra) -> ResolvedIdentity:
+def workload(entra: Entra) -> Identity:
     cluster = entra.upstreams.issuers.cluster
     credential = FederatedCredential(
         issuer=cluster.url,
@@ -239,7 +240,7 @@ async def test_token_file_that_is_missing_is_a_setting_to_mend_and_not_an_outage
 # --- Service principals
 
 
-def principal(entra: Entra, application: Application, **settings: str) -> ResolvedIdentity:
+def principal(entra: Entra, application: Application, **settings: str) -> Identity:
     entra.upstreams.authority.register(application)
     return entra.identity(
         "service_principal",

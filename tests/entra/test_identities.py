@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from vending.entra.credentials import ResolvedIdentity
-from vending.entra.identities import resolve
+from vending.entra.identity import Identity
 from vending.policy import Environment, Policy, load_bytes
 
 TENANT = "00000000-0000-0000-0000-000000000001"
@@ -51,9 +50,9 @@ def policy(minter: str) -> Policy:
     return load_bytes(text.encode(), name="policy.yaml", environment=Environment(custom_hosts=hosts), directory=None)
 
 
-def resolved(minter: str, registry: str = "prod", setting: str | None = None) -> ResolvedIdentity:
+def resolved(minter: str, registry: str = "prod", setting: str | None = None) -> Identity:
     loaded = policy(minter)
-    return resolve(loaded, loaded.registries[registry], setting)
+    return loaded.identity_of(loaded.registries[registry], setting)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +107,7 @@ def resolved(minter: str, registry: str = "prod", setting: str | None = None) ->
     ids=lambda value: value["kind"] if isinstance(value, dict) else None,
 )
 def test_identity_of_the_policy_is_resolved(minter: str, expected: dict[str, Any]) -> None:
-    assert resolved(minter) == ResolvedIdentity(
+    assert resolved(minter) == Identity(
         cloud="public",
         authority_host="login.microsoftonline.com",
         federation_audience="api://AzureADTokenExchange",
@@ -143,9 +142,9 @@ def test_setting_is_the_user_assigned_identity_behind_default_and_behind_no_othe
         environment=Environment(custom_hosts=frozenset({"registry.contoso.example", "login.contoso.example"})),
         directory=None,
     )
-    assert resolve(loaded, loaded.registries["prod"], SETTING).client_id == SETTING
-    assert resolve(loaded, loaded.registries["prod"], None).client_id is None
-    assert resolve(loaded, loaded.registries["gov"], SETTING).client_id is None
+    assert loaded.identity_of(loaded.registries["prod"], SETTING).client_id == SETTING
+    assert loaded.identity_of(loaded.registries["prod"], None).client_id is None
+    assert loaded.identity_of(loaded.registries["gov"], SETTING).client_id is None
 
 
 def test_setting_stands_behind_an_app_that_trusts_default() -> None:

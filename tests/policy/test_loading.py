@@ -13,15 +13,10 @@ import pytest
 import vending.policy
 from tests.policy.language import GITHUB, ask, compose, grant, load_data, make_policy, rule
 from vending.entra.clouds import ACR_AUDIENCE, CLOUDS
+from vending.entra.identity import Identity
 from vending.policy import (
-    Developer,
     Environment,
-    FederatedApp,
-    Identity,
-    ManagedIdentity,
     PolicyError,
-    ServicePrincipal,
-    WorkloadIdentity,
     load,
     load_bytes,
     load_with_source,
@@ -59,20 +54,20 @@ def test_yaml_and_json_say_the_same(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("entry", "identity"),
     [
-        ({"type": "managed_identity"}, ManagedIdentity()),
-        ({"type": "managed_identity", "client_id": GUID}, ManagedIdentity(client_id=LOW)),
-        ({"type": "workload_identity"}, WorkloadIdentity()),
-        ({"type": "workload_identity", "tenant_id": GUID, "client_id": GUID}, WorkloadIdentity(LOW, LOW)),
-        ({"type": "developer", "tenant_id": GUID}, Developer(LOW)),
+        ({"type": "managed_identity"}, Identity("managed_identity")),
+        ({"type": "managed_identity", "client_id": GUID}, Identity("managed_identity", client_id=LOW)),
+        ({"type": "workload_identity"}, Identity("workload_identity")),
+        ({"type": "workload_identity", "tenant_id": GUID, "client_id": GUID}, Identity("workload_identity", LOW, LOW)),
+        ({"type": "developer", "tenant_id": GUID}, Identity("developer", LOW)),
         (
             {"type": "service_principal", "tenant_id": GUID, "client_id": GUID, "secret_setting": "VENDING_SECRET_A"},
-            ServicePrincipal(LOW, LOW, secret_setting="VENDING_SECRET_A"),
+            Identity("service_principal", LOW, LOW, secret_setting="VENDING_SECRET_A"),
         ),
         (
             {"type": "federated_app", "tenant_id": GUID, "client_id": GUID, "managed_identity": "other"},
-            FederatedApp(LOW, LOW, ManagedIdentity(client_id=LOW)),
+            Identity("federated_app", LOW, LOW, assertion_client_id=LOW),
         ),
-        ({"type": "federated_app", "tenant_id": GUID, "client_id": GUID}, FederatedApp(LOW, LOW, ManagedIdentity())),
+        ({"type": "federated_app", "tenant_id": GUID, "client_id": GUID}, Identity("federated_app", LOW, LOW)),
     ],
 )
 def test_identity(entry: dict[str, Any], identity: Identity) -> None:
@@ -81,12 +76,12 @@ def test_identity(entry: dict[str, Any], identity: Identity) -> None:
 
 
 def test_default_identity_exists_without_being_written() -> None:
-    assert make_policy().identities == {"default": ManagedIdentity()}
+    assert make_policy().identities == {"default": Identity("managed_identity")}
 
 
 def test_default_identity_may_be_written() -> None:
     policy = make_policy(identities={"default": {"type": "workload_identity"}})
-    assert policy.identities == {"default": WorkloadIdentity()}
+    assert policy.identities == {"default": Identity("workload_identity")}
 
 
 # --- Registries -------------------------------------------------------------------------------------------------------

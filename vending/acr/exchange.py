@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Awaitable, Callable, Hashable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from vending.acr import access
 from vending.acr.access import VendedToken
 from vending.acr.scope import Scope, render
+from vending.acr.target import Key, Target
 from vending.credential_cache import Credential, RenewingCache
 from vending.errors import Reason, Refusal, quote
 from vending.http_client import Answer, NetError, TimedOut, TooLarge
@@ -37,27 +38,6 @@ _LONGEST_THROTTLE_SECONDS: Final = 60.0
 
 EntraToken = Callable[[], Awaitable[str]]
 """Gets an Entra token of the registry's identity; may wait for the network."""
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Say where to mint: the registry's origin, the names it goes by, and whose rights are used.
-
-    `service` is None where the policy leaves it open: then it is the login server, or what the registry's own challenge
-    says if that is refused. `identity` is the resolved identity, as a part of cache keys.
-    """
-
-    origin: str
-    login_server: str
-    service: str | None
-    identity: Hashable = field(repr=False)
-
-    @property
-    def key(self) -> tuple[Hashable, str, str | None]:
-        return (self.identity, self.login_server, self.service)
-
-
-Key = tuple[Hashable, str, str | None]
 
 
 class RegistryFailure(Refusal):

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import jwt
 
-from vending.acr.exchange import Minter, Probe, RegistryFailure, Target
+from vending.acr.exchange import Minter, Probe, RegistryFailure
 from vending.acr.roles import ABAC, CLASSIC, Roles, roles_for
 from vending.acr.scope import ACTIONS, CATALOG, Scope, is_repository_name, repository
+from vending.acr.target import Target
 from vending.cli import advice
 from vending.clock import Clock
-from vending.entra.credentials import EntraTokens, IdentityFailure, ResolvedIdentity
-from vending.entra.identities import resolve
+from vending.entra.credentials import EntraTokens, IdentityFailure
+from vending.entra.identity import Identity
 from vending.errors import Reason, Refusal, quote
 from vending.http_client import Http
 from vending.oidc.discovery import KeysNotFetched, fetch_key_set
@@ -28,7 +29,6 @@ from vending.oidc.keys import parse_key_set
 from vending.policy import Policy
 from vending.policy.engine.repositories import Insertion, Template
 from vending.policy_store import STORAGE_AUDIENCE, Unavailable
-from vending.vendor import origin
 from vending.wiring import own_identity, policy_source, replay_store
 
 if TYPE_CHECKING:
@@ -157,9 +157,9 @@ class Diagnosis:
     async def _identity(self, policy: Policy, name: str, registries: list[Registry]) -> list[Finding]:
         """Check an identity with every registry that names it, for a registry is out of reach without a token."""
         found: list[Finding] = []
-        asked: dict[tuple[ResolvedIdentity, str], _Held | None] = {}
+        asked: dict[tuple[Identity, str], _Held | None] = {}
         for registry in registries:
-            identity = resolve(policy, registry, self._settings.client_id)
+            identity = policy.identity_of(registry, self._settings.client_id)
             key = (identity, registry.token_audience)
             if key not in asked:
                 self._say(f"identity {name}")
@@ -174,7 +174,7 @@ class Diagnosis:
             found += await self._registry(policy, registry, identity, held)
         return found
 
-    async def _entra_token(self, name: str, identity: ResolvedIdentity, audience: str) -> tuple[Finding, _Held | None]:
+    async def _entra_token(self, name: str, identity: Identity, audience: str) -> tuple[Finding, _Held | None]:
         try:
             token = await self._entra.token(identity, audience)
         except Refusal as refusal:
@@ -190,7 +190,7 @@ class Diagnosis:
         object_id = claims.get("oid")
         return Finding("identity", name, "ok", message), _Held(object_id if isinstance(object_id, str) else None)
 
-    def _no_token(self, identity: ResolvedIdentity, refusal: Refusal) -> tuple[str, str]:
+    def _no_token(self, identity: Identity, refusal: Refusal) -> tuple[str, str]:
         """Say what was heard, and what to do about it."""
         failure = refusal if isinstance(refusal, IdentityFailure) else None
         heard = [] if failure is None else [str(failure.status or ""), failure.entra_error or "", failure.cause]
@@ -204,15 +204,8 @@ class Diagnosis:
             return message, advice.IDENTITY_UNAVAILABLE.get(identity.kind, advice.AUTHORITY_UNAVAILABLE)
         return message, advice.IDENTITY_NOT_SET_UP[identity.kind]
 
-    async def _registry(
-        self, policy: Policy, registry: Registry, identity: ResolvedIdentity, held: _Held
-    ) -> list[Finding]:
-        target = Target(
-            origin=origin(registry.login_server, allow_loopback=self._settings.allow_loopback),
-            login_server=registry.login_server,
-            service=registry.service,
-            identity=(identity, registry.token_audience),
-        )
+    async def _registry(self, policy: Policy, registry: Registry, identity: Identity, held: _Held) -> list[Finding]:
+        target = Target.of(registry, identity, allow_loopback=self._settings.allow_loopback)
         needs = Needs.of(policy, registry.name)
 
         async def entra_token() -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from vending.clock import Clock
+    from vending.entra.identity import Identity
     from vending.entra.library import NoToken
 
 _GRACE_SECONDS: Final = 1.0
@@ -31,27 +31,6 @@ _DEVELOPER_SECONDS: Final = 15.0
 """The Azure CLI is a program that starts anew for each token; azure-identity gives it ten seconds."""
 _THREADS: Final = 16
 """One for each identity that is asked at the same time, and as many again that may hang in a name's resolution."""
-
-
-@dataclass(frozen=True, slots=True)
-class ResolvedIdentity:
-    """Name one identity so exactly that nothing else could answer to it; the key of every cache of credentials.
-
-    `kind` is the policy's `type`. `authority_host` and `federation_audience` are the cloud's. The two settings are
-    names of settings, never their values.
-    """
-
-    kind: str
-    cloud: str
-    authority_host: str
-    federation_audience: str
-    tenant_id: str | None = None
-    client_id: str | None = None
-    resource_id: str | None = None
-    assertion_client_id: str | None = None
-    assertion_resource_id: str | None = None
-    secret_setting: str | None = None
-    certificate_setting: str | None = None
 
 
 class IdentityFailure(Refusal):
@@ -71,14 +50,14 @@ class EntraTokens:
         self._clock = clock
         self._environment = environment
         self._budget_seconds = budget_seconds
-        self._tokens: RenewingCache[tuple[ResolvedIdentity, str]] = RenewingCache(clock)
+        self._tokens: RenewingCache[tuple[Identity, str]] = RenewingCache(clock)
         self._threads = ThreadPoolExecutor(_THREADS, "identity")
 
     def prepare(self) -> None:
         """Begin to import azure-identity, in a thread: a cold start does that while it waits for an issuer's keys."""
         self._threads.submit(import_module, "vending.entra.library")
 
-    async def token(self, identity: ResolvedIdentity, audience: str) -> str:
+    async def token(self, identity: Identity, audience: str) -> str:
         """Return an access token of `identity` for `audience` (a resource URI, without `/.default`).
 
         Raises `Refusal` with `identity_refused` or `identity_unavailable`.
@@ -86,10 +65,10 @@ class EntraTokens:
         credential = await self._tokens.get((identity, audience), lambda: self._load(identity, audience))
         return credential.secret
 
-    async def _load(self, identity: ResolvedIdentity, audience: str) -> Credential:
+    async def _load(self, identity: Identity, audience: str) -> Credential:
         return await retrying(lambda: self._attempt(identity, audience), budget_seconds=self._budget_seconds)
 
-    async def _attempt(self, identity: ResolvedIdentity, audience: str) -> Credential:
+    async def _attempt(self, identity: Identity, audience: str) -> Credential:
         seconds = _DEVELOPER_SECONDS if identity.kind == "developer" else self._budget_seconds + _GRACE_SECONDS
         asked = asyncio.get_running_loop().run_in_executor(self._threads, self._ask, identity, audience)
         try:
@@ -99,7 +78,7 @@ class EntraTokens:
             note(logging.WARNING, "identity_failed", identity_type=identity.kind, error="TimedOut")
             raise Refusal(Reason.IDENTITY_UNAVAILABLE) from None
 
-    def _ask(self, identity: ResolvedIdentity, audience: str) -> Credential:
+    def _ask(self, identity: Identity, audience: str) -> Credential:
         """Ask once, in a thread. Raises `Refusal`, or `Transient` where it is worth asking again."""
         from vending.entra import library
 
@@ -111,7 +90,7 @@ class EntraTokens:
             raise _failure(identity, cause) from None
 
 
-def _failure(identity: ResolvedIdentity, cause: NoToken) -> Exception:
+def _failure(identity: Identity, cause: NoToken) -> Exception:
     """Sort a failure by what was heard: a definite no, a setting that is missing, or a trouble that may pass."""
     note(
         logging.WARNING,

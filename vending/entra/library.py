@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from azure.core.pipeline import PipelineResponse
     from azure.core.pipeline.transport import RequestsTransport
 
-    from vending.entra.credentials import ResolvedIdentity
+    from vending.entra.identity import Identity, Kind
 
 _ENTRA_ERROR = re.compile(r"AADSTS\d{4,9}")
 
@@ -58,9 +58,7 @@ class NoToken(Exception):
         super().__init__(error)
 
 
-def ask(
-    identity: ResolvedIdentity, audience: str, environment: Mapping[str, str], *, seconds: float, now: float
-) -> Credential:
+def ask(identity: Identity, audience: str, environment: Mapping[str, str], *, seconds: float, now: float) -> Credential:
     """Get one access token of `identity` for `audience` within `seconds`. Raises `NoToken`."""
     call = _Call(environment)
     with ExitStack() as cleanup:
@@ -113,7 +111,7 @@ class _Call:
             "raw_response_hook": self._hear,
         }
 
-    def authority_options(self, identity: ResolvedIdentity) -> dict[str, Any]:
+    def authority_options(self, identity: Identity) -> dict[str, Any]:
         # The authority comes from the policy's cloud; asking the public cloud whether it knows it would leak its name.
         return {**self.options, "authority": f"https://{identity.authority_host}", "disable_instance_discovery": True}
 
@@ -128,7 +126,7 @@ class _Call:
         return value
 
 
-def _managed_identity(identity: ResolvedIdentity, call: _Call) -> TokenCredential:
+def _managed_identity(identity: Identity, call: _Call) -> TokenCredential:
     return _managed(identity.client_id, identity.resource_id, call)
 
 
@@ -138,7 +136,7 @@ def _managed(client_id: str | None, resource_id: str | None, call: _Call) -> Tok
     return ManagedIdentityCredential(client_id=client_id, **call.options)
 
 
-def _federated_app(identity: ResolvedIdentity, call: _Call) -> TokenCredential:
+def _federated_app(identity: Identity, call: _Call) -> TokenCredential:
     """Use the managed identity's own token as the application's client assertion (RFC 7523 section 2.2)."""
     assertion = _managed(identity.assertion_client_id, identity.assertion_resource_id, call)
     scope = f"{identity.federation_audience}/.default"
@@ -150,7 +148,7 @@ def _federated_app(identity: ResolvedIdentity, call: _Call) -> TokenCredential:
     )
 
 
-def _workload_identity(identity: ResolvedIdentity, call: _Call) -> TokenCredential:
+def _workload_identity(identity: Identity, call: _Call) -> TokenCredential:
     return WorkloadIdentityCredential(
         tenant_id=identity.tenant_id or call.setting("AZURE_TENANT_ID"),
         client_id=identity.client_id or call.setting("AZURE_CLIENT_ID"),
@@ -159,7 +157,7 @@ def _workload_identity(identity: ResolvedIdentity, call: _Call) -> TokenCredenti
     )
 
 
-def _service_principal(identity: ResolvedIdentity, call: _Call) -> TokenCredential:
+def _service_principal(identity: Identity, call: _Call) -> TokenCredential:
     tenant_id = _required(identity.tenant_id, "tenant_id")
     client_id = _required(identity.client_id, "client_id")
     options = call.authority_options(identity)
@@ -169,11 +167,11 @@ def _service_principal(identity: ResolvedIdentity, call: _Call) -> TokenCredenti
     return ClientSecretCredential(tenant_id, client_id, call.setting(identity.secret_setting), **options)
 
 
-def _developer(identity: ResolvedIdentity, call: _Call) -> TokenCredential:
+def _developer(identity: Identity, call: _Call) -> TokenCredential:
     return AzureCliCredential(tenant_id=identity.tenant_id or "")
 
 
-_BUILDERS: Final[Mapping[str, Callable[[ResolvedIdentity, _Call], TokenCredential]]] = {
+_BUILDERS: Final[Mapping[Kind, Callable[[Identity, _Call], TokenCredential]]] = {
     "managed_identity": _managed_identity,
     "federated_app": _federated_app,
     "workload_identity": _workload_identity,

@@ -36,6 +36,20 @@ class VerifiedClaims:
     """The issuer's name in the policy."""
     claims: Claims = field(repr=False)
 
+    @property
+    def expires_at(self) -> float:
+        """The `exp` claim, in seconds since the epoch."""
+        value = self.claims["exp"]
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise TypeError("a verified token has a numeric exp")
+        return float(value)
+
+    @property
+    def token_id(self) -> str | None:
+        """The `jti` claim; None where a token that may be used again has none."""
+        value = self.claims.get("jti")
+        return value if isinstance(value, str) else None
+
 
 Replay: TypeAlias = Literal["once", "reuse"]
 

@@ -14,17 +14,11 @@ if TYPE_CHECKING:
     from vending.policy.compiler.load import Loaded, load, load_bytes, load_with_source
     from vending.policy.engine.decide import Decision, RuleHint, decide, hints
     from vending.policy.engine.policy import (
-        Developer,
         Environment,
-        FederatedApp,
-        Identity,
         Limits,
-        ManagedIdentity,
         Policy,
         PolicyIssuer,
         Registry,
-        ServicePrincipal,
-        WorkloadIdentity,
     )
     from vending.policy.engine.trace import Trace, trace
     from vending.policy.language.problems import PolicyError, Problem
@@ -36,8 +30,7 @@ _HOME: Final = {
         "vending.oidc.claim_path": "lookup parse_key",
         "vending.policy.engine.decide": "Decision RuleHint decide hints",
         "vending.policy.compiler.load": "Loaded load load_bytes load_with_source",
-        "vending.policy.engine.policy": "Developer Environment FederatedApp Identity Limits ManagedIdentity Policy "
-        "PolicyIssuer Registry ServicePrincipal WorkloadIdentity",
+        "vending.policy.engine.policy": "Environment Limits Policy PolicyIssuer Registry",
         "vending.policy.providers.presets": "PRESETS Preset",
         "vending.policy.language.problems": "PolicyError Problem",
         "vending.policy.engine.trace": "Trace trace",
@@ -48,13 +41,9 @@ _HOME: Final = {
 __all__ = [
     "PRESETS",
     "Decision",
-    "Developer",
     "Environment",
-    "FederatedApp",
-    "Identity",
     "Limits",
     "Loaded",
-    "ManagedIdentity",
     "Policy",
     "PolicyError",
     "PolicyIssuer",
@@ -62,9 +51,7 @@ __all__ = [
     "Problem",
     "Registry",
     "RuleHint",
-    "ServicePrincipal",
     "Trace",
-    "WorkloadIdentity",
     "decide",
     "hints",
     "load",

@@ -9,34 +9,25 @@ from typing import TYPE_CHECKING, Any, Final
 
 from vending.acr.scope import is_repository_name
 from vending.entra.clouds import ACR_AUDIENCE, CLOUDS, Cloud
+from vending.entra.identity import Identity
 from vending.oidc.claim_path import parse_key
 from vending.oidc.types import Issuer
 from vending.policy.compiler.hosts import check_audience, check_custom_host, check_registry_host, check_url, is_regional
 from vending.policy.compiler.rules import RuleCompiler
 from vending.policy.engine.policy import (
     DEFAULT_IDENTITY,
-    Developer,
     Environment,
-    FederatedApp,
-    Identity,
     Limits,
-    ManagedIdentity,
     Policy,
     PolicyIssuer,
     Registry,
-    ServicePrincipal,
-    WorkloadIdentity,
 )
 from vending.policy.engine.repositories import RESERVED_FILTERS
 from vending.policy.language.models import (
-    FederatedAppModel,
     IdentityModel,
     IssuerModel,
-    ManagedIdentityModel,
     PolicyModel,
     RegistryModel,
-    ServicePrincipalModel,
-    WorkloadIdentityModel,
     seconds,
 )
 from vending.policy.language.problems import Code, Finding, Location
@@ -112,44 +103,36 @@ class _Builder:
     # --- Identities ---------------------------------------------------------------------------------------------------
 
     def _identities(self) -> dict[str, Identity]:
-        managed: dict[str, ManagedIdentity] = {DEFAULT_IDENTITY: ManagedIdentity()}
+        managed = {DEFAULT_IDENTITY: Identity("managed_identity")}
+        others: dict[str, Identity] = {}
         for name, entry in self.model.identities.items():
-            if isinstance(entry, ManagedIdentityModel):
-                managed[name] = self._managed(entry, ("identities", name))
-            elif name == DEFAULT_IDENTITY:
-                del managed[DEFAULT_IDENTITY]
-        others = {
-            name: self._identity(entry, ("identities", name), managed)
-            for name, entry in self.model.identities.items()
-            if not isinstance(entry, ManagedIdentityModel)
-        }
+            self._check_identity(entry, ("identities", name))
+            if entry.type == "managed_identity":
+                managed[name] = _identity(entry)
+            else:
+                others[name] = _identity(entry)
+        if DEFAULT_IDENTITY in others:
+            del managed[DEFAULT_IDENTITY]
+        for name, entry in self.model.identities.items():
+            if entry.type == "federated_app":
+                others[name] = self._trusting(others[name], entry.managed_identity, ("identities", name), managed)
         return {**managed, **others}
 
-    def _managed(self, entry: ManagedIdentityModel, path: Location) -> ManagedIdentity:
-        if entry.client_id and entry.resource_id:
+    def _check_identity(self, entry: IdentityModel, path: Location) -> None:
+        if entry.type == "managed_identity" and entry.client_id and entry.resource_id:
             self._add((*path, "resource_id"), Code.CONFLICT, "write client_id or resource_id, not both", at_key=True)
-        return ManagedIdentity(entry.client_id and entry.client_id.lower(), entry.resource_id)
+        if entry.type == "service_principal" and bool(entry.secret_setting) == bool(entry.certificate_setting):
+            self._add(path, Code.CONFLICT, "write secret_setting or certificate_setting, one of the two")
 
-    def _identity(self, entry: IdentityModel, path: Location, managed: Mapping[str, ManagedIdentity]) -> Identity:
-        tenant = entry.tenant_id.lower() if not isinstance(entry, ManagedIdentityModel) and entry.tenant_id else None
-        if isinstance(entry, FederatedAppModel):
-            if entry.managed_identity not in managed:
-                self._add(
-                    (*path, "managed_identity"),
-                    Code.REFERENCE,
-                    f"there is no managed identity {entry.managed_identity!r}; there are {', '.join(sorted(managed))}",
-                )
-            used = managed.get(entry.managed_identity, ManagedIdentity())
-            return FederatedApp(entry.tenant_id.lower(), entry.client_id.lower(), used)
-        if isinstance(entry, WorkloadIdentityModel):
-            return WorkloadIdentity(tenant, entry.client_id and entry.client_id.lower())
-        if isinstance(entry, ServicePrincipalModel):
-            if bool(entry.secret_setting) == bool(entry.certificate_setting):
-                self._add(path, Code.CONFLICT, "write secret_setting or certificate_setting, one of the two")
-            return ServicePrincipal(
-                entry.tenant_id.lower(), entry.client_id.lower(), entry.secret_setting, entry.certificate_setting
-            )
-        return Developer(tenant)
+    def _trusting(self, app: Identity, trusted: str, path: Location, managed: Mapping[str, Identity]) -> Identity:
+        if trusted in managed:
+            return app.trusted_as(managed[trusted])
+        self._add(
+            (*path, "managed_identity"),
+            Code.REFERENCE,
+            f"there is no managed identity {trusted!r}; there are {', '.join(sorted(managed))}",
+        )
+        return app
 
     # --- Registries ---------------------------------------------------------------------------------------------------
 
@@ -350,3 +333,10 @@ def _check_certificates(pem: str) -> str | None:
     except (ValueError, ssl.SSLError):
         return "these are no PEM certificates; write -----BEGIN CERTIFICATE----- and so on"
     return None
+
+
+def _identity(entry: IdentityModel) -> Identity:
+    """Take over the ids as the file has them, GUIDs in lower case: one identity is one cache key."""
+    written = entry.model_dump(exclude={"type", "managed_identity"}, exclude_none=True)
+    lowered = {name: value.lower() if name in {"tenant_id", "client_id"} else value for name, value in written.items()}
+    return Identity(entry.type, **lowered)

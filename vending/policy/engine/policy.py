@@ -7,8 +7,9 @@ import hashlib
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
+from vending.entra.identity import Identity, resolve
 from vending.policy.engine.conditions import Condition
 from vending.policy.engine.globs import Glob
 from vending.policy.engine.index import Index
@@ -39,52 +40,7 @@ def digest_of_files(contents: Mapping[Path, bytes]) -> str:
     return hashlib.sha256("".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
 
 
-# --- Identities and registries ----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class ManagedIdentity:
-    """The app's managed identity: system-assigned, or user-assigned by client id or resource id."""
-
-    client_id: str | None = None
-    resource_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class FederatedApp:
-    """An app registration in `tenant_id` that trusts `managed_identity` as its federated credential."""
-
-    tenant_id: str
-    client_id: str
-    managed_identity: ManagedIdentity
-
-
-@dataclass(frozen=True, slots=True)
-class WorkloadIdentity:
-    """Azure workload identity of a pod; None is what the pod's environment says."""
-
-    tenant_id: str | None = None
-    client_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ServicePrincipal:
-    """An app registration whose secret or certificate stands in the named app setting; exactly one is given."""
-
-    tenant_id: str
-    client_id: str
-    secret_setting: str | None = None
-    certificate_setting: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Developer:
-    """Whoever is signed in on this machine."""
-
-    tenant_id: str | None = None
-
-
-Identity: TypeAlias = ManagedIdentity | FederatedApp | WorkloadIdentity | ServicePrincipal | Developer
+# --- Registries -------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,3 +184,13 @@ class Policy:
     def find_registry(self, audience_or_host: str) -> Registry | None:
         """Find a registry by its name, its login server or one of its further hosts."""
         return self.registry_of.get(audience_or_host)
+
+    def identity_of(self, registry: Registry, own_client_id: str | None) -> Identity:
+        """Complete the identity that mints for `registry`; `own_client_id` is the setting `AZURE_CLIENT_ID`."""
+        return resolve(
+            self.identities[registry.identity],
+            cloud=registry.cloud,
+            authority_host=registry.authority_host,
+            own_client_id=own_client_id,
+            is_default=registry.identity == DEFAULT_IDENTITY,
+        )
