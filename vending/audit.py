@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from vending.policy.providers.presets import PRESETS
 from vending.telemetry import OFF, Telemetry
 
 if TYPE_CHECKING:
@@ -51,27 +52,7 @@ _SHORTENED: Final = (
 )
 """The lists that give way when an event is too long for one line, the most dispensable first."""
 
-PERSONAL_CLAIMS: Final = frozenset(
-    {
-        "actor",
-        "actor_id",
-        "email",
-        "family_name",
-        "given_name",
-        "name",
-        "groups_direct",
-        "nickname",
-        "picture",
-        "preferred_username",
-        "unique_name",
-        "upn",
-        "user_email",
-        "user_id",
-        "user_identities",
-        "user_login",
-        "username",
-    }
-)
+PERSONAL_CLAIMS: Final[frozenset[str]] = frozenset().union(*(preset.personal for preset in PRESETS.values()))
 """Claims that name a person; left out of events unless the policy's `audit.claims` lists them."""
 
 Kind = Literal["token", "explain"]

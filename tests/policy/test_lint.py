@@ -14,11 +14,10 @@ from hypothesis import strategies as st
 
 from vending.acr.scope import repository
 from vending.oidc.types import VerifiedClaims
-from vending.policy import PRESETS, Environment, decide, load_with_source, parse_key
+from vending.policy import Environment, decide, load_with_source
 from vending.policy.engine.globs import compile_glob, is_literal
 from vending.policy.lint import INFORMATION, Lint, lint
 from vending.policy.lint.containment import contains
-from vending.policy.lint.forms import FORMS, REPLACED_BY
 
 if TYPE_CHECKING:
     from vending.policy import Problem
@@ -575,40 +574,6 @@ def test_no_token_gets_what_lint_calls_unreachable_or_denied(data: dict[str, Any
             assert not (unreachable and decision.rules)
             # A list may have an element that exempts beside the one that the rule wants.
             assert not (nothing and decision.allowed and not (exempts and isinstance(claims.get("x"), list)))
-
-
-# --- The tables beside the presets ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("preset", "claim"), [(preset, claim) for preset, forms in FORMS.items() for claim in forms], ids=str
-)
-def test_a_form_is_about_a_claim_that_is_sent_and_admits_its_example(preset: str, claim: str) -> None:
-    form = FORMS[preset][claim]
-    assert claim in PRESETS[preset].types
-    assert form.admits(form.example)
-    assert form.example.startswith(form.prefix)
-
-
-@pytest.mark.parametrize(
-    ("preset", "claim"), [(preset, claim) for preset, table in REPLACED_BY.items() for claim in table], ids=str
-)
-def test_what_is_advised_in_place_of_a_name_is_immutable(preset: str, claim: str) -> None:
-    assert claim in PRESETS[preset].identity
-    assert claim not in PRESETS[preset].immutable
-    assert REPLACED_BY[preset][claim] in PRESETS[preset].immutable
-
-
-@pytest.mark.parametrize("preset", PRESETS)
-def test_every_identity_claim_that_can_be_renamed_has_advice(preset: str) -> None:
-    facts = PRESETS[preset]
-    if not facts.immutable:
-        return
-    mutable = set(facts.identity) - set(facts.immutable)
-    assert mutable - set(REPLACED_BY.get(preset, {})) <= {"/kubernetes.io/namespace"}, (
-        "a namespace has no id in a token"
-    )
-    assert all(parse_key(claim) for claim in mutable)
 
 
 # --- Containment ------------------------------------------------------------------------------------------------------

@@ -237,11 +237,11 @@ def _check_claims(case: CaseModel, issuer: PolicyIssuer, path: Location) -> Iter
     if url != issuer.verification.url:
         message = f"{url!r} is not the issuer {issuer.name!r}, which is {issuer.verification.url!r}"
         yield Finding((*path, "claims", "iss"), Code.VALUE, message)
-    for key, kind in issuer.preset.types.items():
+    for key, claim in issuer.preset.claims.items():
         value = lookup(case.claims, parse_key(key))
         items = value if isinstance(value, list) else [value]
-        if value is not None and not all(kind.accepts(item) for item in items):
-            message = f"tokens of {issuer.preset.name} have {kind.value} in {key}, and this is not"
+        if value is not None and not all(claim.type.accepts(item) for item in items):
+            message = f"tokens of {issuer.preset.name} have {claim.type.value} in {key}, and this is not"
             yield Finding((*path, "claims", *parse_key(key)), Code.CLAIM_TYPE, message, severity="warning")
 
 

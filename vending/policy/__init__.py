@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     )
     from vending.policy.engine.trace import Trace, trace
     from vending.policy.language.problems import PolicyError, Problem
-    from vending.policy.providers.presets import PRESETS, Preset
+    from vending.policy.providers.preset import Preset
+    from vending.policy.providers.presets import PRESETS
 
 _HOME: Final = {
     name: module
@@ -31,7 +32,8 @@ _HOME: Final = {
         "vending.policy.engine.decide": "Decision RuleHint decide hints",
         "vending.policy.compiler.load": "Loaded load load_bytes load_with_source",
         "vending.policy.engine.policy": "Environment Limits Policy PolicyIssuer Registry",
-        "vending.policy.providers.presets": "PRESETS Preset",
+        "vending.policy.providers.preset": "Preset",
+        "vending.policy.providers.presets": "PRESETS",
         "vending.policy.language.problems": "PolicyError Problem",
         "vending.policy.engine.trace": "Trace trace",
     }.items()

@@ -201,7 +201,7 @@ class _Builder:
         path = ("issuers", name)
         preset = PRESETS[entry.preset]
         url = self._issuer_url(entry, path)
-        multi_tenant = url == preset.shared_issuer if preset.multi_tenant == "at_shared_issuer" else preset.multi_tenant
+        multi_tenant = preset.shares(url)
         if entry.identity_claims is not None:
             if entry.preset != "generic":
                 self._add(
@@ -212,7 +212,7 @@ class _Builder:
                 for number, claim in enumerate(entry.identity_claims)
                 if self._names_claim(claim, (*path, "identity_claims", number))
             )
-            preset = replace(preset, identity=claims, caller=claims)
+            preset = replace(preset, identity=claims, callers=(claims,))
         lifetime = seconds(entry.max_token_lifetime) if entry.max_token_lifetime else preset.lifetime
         if lifetime > MAX_TOKEN_LIFETIME:
             self._add((*path, "max_token_lifetime"), Code.VALUE, "no token lives longer than 30d; write less")

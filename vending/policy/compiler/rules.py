@@ -16,7 +16,8 @@ from vending.policy.engine.policy import Deny, Grant, IssuerRules, Rule
 from vending.policy.engine.repositories import Entry, Maps, RepositoryError, Template, compile_entry, compile_plain
 from vending.policy.language.models import DenyModel, GrantModel, RuleModel, as_list, day
 from vending.policy.language.problems import Code, Finding, Location
-from vending.policy.providers.presets import PRESETS, ClaimType, Preset
+from vending.policy.providers.preset import ClaimType, Preset
+from vending.policy.providers.presets import PRESETS
 
 if TYPE_CHECKING:
     from vending.policy.engine.policy import PolicyIssuer
@@ -48,7 +49,7 @@ class _Provider:
             identity=frozenset(map(paths, preset.identity)),
             pins=frozenset(map(paths, preset.pins)),
             folded=folded,
-            types={paths(key): kind for key, kind in preset.types.items()},
+            types={paths(key): claim.type for key, claim in preset.claims.items()},
             refused=tuple(
                 compile_condition(key, paths(key), [value], folds=paths(key) in folded) for key, value in preset.refused
             ),

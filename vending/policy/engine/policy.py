@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from vending.entra.clouds import Cloud
     from vending.oidc.types import Issuer
-    from vending.policy.providers.presets import Preset
+    from vending.policy.providers.preset import Preset
 
 DEFAULT_IDENTITY: Final = "default"
 """The identity that exists without being written: the app's own managed identity."""

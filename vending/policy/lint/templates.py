@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from vending.oidc.claim_path import parse_key
 from vending.policy.engine.repositories import Insertion, compile_template
 from vending.policy.lint.codes import Findings, Lint, finding
-from vending.policy.lint.forms import REPLACED_BY, form_of, is_sent, not_sent, written
+from vending.policy.lint.forms import form_of, is_sent, not_sent, replacement, written
 from vending.policy.lint.implication import claims_with
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ def _judge(part: Insertion, issuer: PolicyIssuer, rule: RuleSubject, path: Locat
         return finding(Lint.EMPTY_TEMPLATE, path, instead)
     if any(clause.pins and clause.claim == part.path for clause in rule.clauses):
         return None
-    replaced = REPLACED_BY.get(preset.name, {}).get(key)
-    if replaced is not None:
+    replaced = replacement(preset, part.path)
+    if replaced:
         return finding(
             Lint.MUTABLE_TEMPLATE,
             path,

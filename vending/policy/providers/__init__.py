@@ -1,1 +1,1 @@
-"""What is known about each identity provider, as data. Decides nothing."""
+"""What is known about each identity provider: one file a provider, which is data. Decides nothing."""
