@@ -13,14 +13,15 @@ import pytest
 from tests.cli.conftest import HEAD, RULES
 from tests.docs.markdown import ROOT
 from vending import __version__
-from vending.cli.main import COMMANDS, PROGRAM, build_parser
+from vending.cli.commands import COMMANDS
+from vending.cli.main import PROGRAM, build_parser
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.cli.conftest import Run, Write
 
-NAMES = [command.__name__.rpartition(".")[2] for command in COMMANDS]
+NAMES = list(COMMANDS)
 
 
 @pytest.mark.parametrize("arguments", [["--help"], *([name, "--help"] for name in NAMES)], ids=" ".join)

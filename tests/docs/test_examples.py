@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 
 from tests.docs.markdown import Block, blocks, pages
 from vending.cli.cases import read_cases, run_cases
-from vending.cli.main import PROGRAM, build_parser
+from vending.cli.main import build_parser
 from vending.policy import Environment, Loaded, PolicyError, Problem
 from vending.policy.compiler.load import load_with_source
 from vending.policy.language.document import read
@@ -145,11 +145,15 @@ def test_shell_is_well_formed(block: Block) -> None:
     assert run.stderr == ""
 
 
+_CALL = re.compile(r"(?:^|[\s/])(?:acr-vending|python -m vending) ([a-z].*)")
+"""A call of the command line, installed or in a checkout."""
+
+
 def _command_lines() -> list[tuple[str, str]]:
     found = []
     for block in BLOCKS:
         joined = block.text.replace("\\\n", " ")
-        found += [(block.name, line.partition(PROGRAM)[2]) for line in joined.splitlines() if PROGRAM in line]
+        found += [(block.name, call[1]) for line in joined.splitlines() if (call := _CALL.search(line))]
     return found
 
 

@@ -25,7 +25,6 @@ def register(commands: Commands) -> None:
         commands,
         "check",
         run,
-        summary="parse and lint policies",
         description="Parse and lint each POLICY by itself, as the app would load it; a directory is one policy.\n"
         "docs/policy.md explains every code. VENDING_CUSTOM_HOSTS and VENDING_ALLOW_LOOPBACK count as in the app.",
         exit_status="Exit status: 0 fine, 1 errors (with --strict also warnings), 2 the command cannot run as it was "

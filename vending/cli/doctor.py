@@ -35,7 +35,6 @@ def register(commands: Commands) -> None:
         commands,
         "doctor",
         run,
-        summary="check policy, issuers, identities and registries, and say what to mend",
         description="Check, with the app's settings in the environment: the policy; each issuer's discovery document\n"
         "and keys; a token of each identity; for each registry the exchange, and a probe of what the rules\n"
         "grant. It changes nothing, and shows no token. What it looks at goes to standard error as it happens.",

@@ -70,7 +70,6 @@ def register(commands: Commands) -> None:
         commands,
         "explain",
         run,
-        summary="show how a decision comes about, for the policy's owner",
         description="Decide a request as the app would, and show every rule and deny entry of the issuer, condition\n"
         "by condition. Claims are taken as they are: with --token, nothing is verified, and the token is not printed.",
         exit_status="Exit status: 0 the request is allowed, 1 it is denied or the policy has errors, 2 the command "

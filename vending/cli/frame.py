@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from vending.cli.printing import FORMATS
+from vending.cli.commands import COMMANDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,19 +19,21 @@ if TYPE_CHECKING:
     Run = Callable[[argparse.Namespace], Report]
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - argparse names it nowhere else.
 
+FORMATS = ("text", "json", "github")
+
 EXIT_STATUS = "Exit status: 0 fine, 1 findings, 2 the command cannot run as it was called."
 
 
 def add_command(
-    commands: Commands, name: str, run: Run, *, summary: str, description: str, exit_status: str = EXIT_STATUS
+    commands: Commands, name: str, run: Run, *, description: str, exit_status: str = EXIT_STATUS
 ) -> argparse.ArgumentParser:
     """Add a command and return its parser, for its own arguments.
 
-    `summary` stands in the list of commands, `description` at the top of the command's own help.
+    `description` comes at the top of the command's own help; the line in the list of commands is its summary.
     """
     parser = commands.add_parser(
         name,
-        help=summary,
+        help=COMMANDS[name].summary,
         description=description,
         epilog=exit_status,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -8,27 +8,29 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from vending import __version__
-from vending.cli import check, doctor, explain, schema
-from vending.cli import compile as compile_command
-from vending.cli import test as test_command
+from vending.cli.commands import COMMANDS
 from vending.cli.frame import EXIT_STATUS
-from vending.cli.printing import printer
 from vending.cli.report import FINDINGS, USAGE, Report, UsageError, count, line, problem_data
-from vending.policy import PolicyError
+from vending.policy.language.problems import PolicyError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
-PROGRAM: Final = "python -m vending"
-COMMANDS: Final = (check, compile_command, test_command, explain, schema, doctor)
+PROGRAM: Final = "acr-vending"
+"""What the console script is called; in a checkout, `python -m vending` is the same."""
+
+_SHELLS: Final = ("bash", "zsh", "tcsh")
 _SIGINT_STATUS: Final = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status: 0 fine, 1 findings, 2 usage."""
-    arguments = build_parser().parse_args(argv)
+    given = sys.argv[1:] if argv is None else list(argv)
+    arguments = build_parser(_called(given)).parse_args(given)
     try:
         report = _run(arguments)
+        from vending.cli.printing import printer
+
         printer(arguments.format, sys.stdout).print(report)
         sys.stdout.flush()
     except UsageError as error:
@@ -43,8 +45,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     return report.status
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Build the parser of all commands."""
+def _called(arguments: Sequence[str]) -> Collection[str]:
+    """Return the command that is called, if it is one."""
+    first = next((argument for argument in arguments if not argument.startswith("-")), None)
+    return () if first is None else {first}
+
+
+def build_parser(complete: Collection[str] = COMMANDS.keys()) -> argparse.ArgumentParser:
+    """Build the parser of all commands; of those outside of `complete` it knows the names alone.
+
+    Importing what all commands need takes several times as long as running most of them.
+    """
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
         description="Check, test and explain policies of ACR Token Vending; examine what it talks to.",
@@ -52,10 +63,31 @@ def build_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"acr-token-vending {__version__}")
+    parser.add_argument(
+        "--print-completion",
+        choices=_SHELLS,
+        action=_PrintCompletion,
+        help="print a completion script for a shell, to be read by its start-up file",
+    )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
-    for command in COMMANDS:
-        command.register(commands)
+    for name, command in COMMANDS.items():
+        if name in complete:
+            command.load().register(commands)
+        else:
+            commands.add_parser(name, help=command.summary)
     return parser
+
+
+class _PrintCompletion(argparse.Action):
+    """Print a completion script and exit."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, _namespace: object, values: object, _option: object = None
+    ) -> None:
+        import shtab
+
+        sys.stdout.write(shtab.complete(build_parser(), shell=str(values)))
+        parser.exit()
 
 
 def _run(arguments: argparse.Namespace) -> Report:

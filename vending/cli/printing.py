@@ -9,7 +9,7 @@ import json
 import os
 import secrets
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TextIO, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TextIO, TypeAlias
 
 from vending.cli.report import Cell, Line, Table
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from vending.policy import Problem
 
 Format: TypeAlias = Literal["text", "json", "github"]
-FORMATS: Final[tuple[str, ...]] = get_args(Format)
 
 _STYLES: Final[Mapping[str, str]] = {"error": "bold red", "warning": "yellow", "info": "cyan"}
 _COMMANDS: Final[Mapping[str, str]] = {"error": "error", "warning": "warning", "info": "notice"}

@@ -22,7 +22,6 @@ def register(commands: Commands) -> None:
         commands,
         "schema",
         run,
-        summary="print the JSON Schema of the policy file",
         description="Print the JSON Schema of the policy file, or with --tests that of a policy-test file.\n"
         "In an editor: # yaml-language-server: $schema=vending/policy/policy.schema.json",
     )

@@ -30,7 +30,6 @@ def register(commands: Commands) -> None:
         commands,
         "test",
         run,
-        summary="run policy tests: recorded claims, a request, the expected outcome",
         description="Run the tests of each TESTS file against POLICY with the evaluator of the running app.\n\n"
         "tests:\n"
         "  - name: main may push\n"

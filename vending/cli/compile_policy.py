@@ -27,7 +27,6 @@ def register(commands: Commands) -> None:
         commands,
         "compile",
         run,
-        summary="merge a directory into one JSON policy",
         description="Merge *.yaml, *.yml and *.json of DIR (not of its subdirectories) into one JSON policy. Rules,\n"
         "deny entries and maps may stand in any file; everything else, version included, in one of them. Each\n"
         "entry keeps its file and line, and files that the policy names are written into it. Nothing is written\n"

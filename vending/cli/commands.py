@@ -1,0 +1,34 @@
+"""The commands by name, each with its module and the line that the help shows. Imports none of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import ModuleType
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Name a command's module in this package, imported when the command runs, and say what it does."""
+
+    module: str
+    summary: str
+
+    def load(self) -> ModuleType:
+        """Import the module, which has `register(commands)`."""
+        return import_module(f"vending.cli.{self.module}")
+
+
+COMMANDS: Final[Mapping[str, Command]] = {
+    "check": Command("check", "parse and lint policies"),
+    "compile": Command("compile_policy", "merge a directory into one JSON policy"),
+    "test": Command("test_policy", "run policy tests: recorded claims, a request, the expected outcome"),
+    "explain": Command("explain", "show how a decision comes about, for the policy's owner"),
+    "schema": Command("schema", "print the JSON Schema of the policy file"),
+    "doctor": Command("doctor", "check policy, issuers, identities and registries, and say what to fix"),
+}
+"""In the order of the help."""
