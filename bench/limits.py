@@ -156,11 +156,17 @@ def _flood_until_told(url: str, rate: int) -> None:
 def _read_answer(stream: IO[bytes]) -> str:
     status = stream.readline().split()[1].decode()
     length = 0
+    chunked = False
     while (line := stream.readline()) not in (b"\r\n", b""):
-        name, _, value = line.partition(b":")
-        if name.lower() == b"content-length":
+        name, _, value = line.lower().partition(b":")
+        if name == b"content-length":
             length = int(value)
+        chunked = chunked or (name == b"transfer-encoding" and b"chunked" in value)
     stream.read(length)
+    while chunked and (size := int(stream.readline(), 16)):
+        stream.read(size + 2)
+    if chunked:
+        stream.readline()
     return str(status)
 
 

@@ -165,6 +165,16 @@ def test_a_header_without_a_bearer_token_brings_none(authorization: str) -> None
     assert refused.value.reason is Reason.MISSING_PARAMETER
 
 
+def test_an_empty_body_is_told_of_the_length_that_it_may_lack() -> None:
+    with pytest.raises(Refusal) as refused:
+        ask(b"")
+    assert refused.value.reason is Reason.MISSING_PARAMETER
+    assert "Content-Length" in refused.value.description
+    with pytest.raises(Refusal) as refused:
+        ask(b"&")
+    assert "Content-Length" not in refused.value.description
+
+
 def test_scopes_of_one_repository_are_merged_in_order() -> None:
     asked = ask(
         {**MINIMAL, "scope": "repository:b:push repository:a:metadata_read,pull repository:b:pull registry:catalog:*"}

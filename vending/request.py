@@ -49,7 +49,8 @@ class TokenRequest:
 def parse(*, query: str, content_type: str | None, body: bytes, authorization: str | None) -> TokenRequest:
     """Check the shape of a request and take it apart.
 
-    `query` is what stands behind the `?` of the URL; `authorization` is the header's value. Raises `Refusal` with the
+    `query` is what stands behind the `?` of the URL; `authorization` is the header's value. `body` is empty where the
+    caller sent it chunked: the Functions host reads a body only by its `Content-Length`. Raises `Refusal` with the
     reasons of the shape: `malformed_request` to `unsupported_grant_type`, and those of scopes.
     """
     if len(body) > MAX_BODY_BYTES:
@@ -59,6 +60,11 @@ def parse(*, query: str, content_type: str | None, body: bytes, authorization: s
         raise Refusal(
             Reason.MALFORMED_REQUEST,
             "Send the parameters in the body: a query string would leave the token in every log on the way.",
+        )
+    if not body:
+        raise Refusal(
+            Reason.MISSING_PARAMETER,
+            "The body arrived empty; send the form with a Content-Length, because the platform drops a chunked body.",
         )
     form = parse_form(body)
     for name in ("actor_token", "actor_token_type"):

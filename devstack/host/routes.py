@@ -8,7 +8,6 @@ import re
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from urllib.parse import unquote_to_bytes
 
 _PARAMETER = re.compile(
     r"\{(?P<catch>\*{0,2})(?P<name>[^{}:=?*/]+)(?P<constraints>(?::[^{}=?]+)*)(?P<tail>=[^{}]*|\?)?\}"
@@ -71,7 +70,7 @@ class Parameter:
     constraints: tuple[Callable[[str], bool], ...]
 
     def accepts(self, value: str) -> bool:
-        """Say whether every constraint holds."""
+        """Return whether every constraint holds."""
         return all(check(value) for check in self.constraints)
 
 
@@ -98,7 +97,8 @@ class Template:
         values: dict[str, str] = {}
         for segment in self.segments:
             if isinstance(segment, Parameter) and segment.catch_all:
-                if rest and not segment.accepts(rest):
+                # RoutePatternMatcher refuses an empty segment up to and including the catch-all's first one.
+                if rest.startswith(_SEGMENT_SEPARATOR) or (rest and not segment.accepts(rest)):
                     return None
                 values[segment.name] = rest or segment.default or ""
                 return _present(values)
@@ -135,30 +135,3 @@ def _parse_segment(part: str) -> str | Parameter:
         default=tail[1:] if tail.startswith("=") else None,
         constraints=tuple(_constraint(text) for text in match["constraints"].split(":") if text),
     )
-
-
-def decode_path(raw: bytes) -> str | None:
-    """Decode a request path as Kestrel does: `%2F` stays, dot segments go. None for what it refuses with 400."""
-    kept = re.sub(rb"%2[fF]", lambda found: b"%25" + found[0][1:], raw)
-    try:
-        path = unquote_to_bytes(kept).decode()
-    except UnicodeDecodeError:
-        return None
-    return None if "\0" in path else _without_dots(path)
-
-
-def _without_dots(path: str) -> str:
-    """Remove `.` and `..` segments (RFC 3986 section 5.2.4)."""
-    if "/." not in path:
-        return path
-    kept: list[str] = []
-    segments = path.split("/")
-    for segment in segments:
-        if segment == "..":
-            if len(kept) > 1:
-                kept.pop()
-        elif segment != ".":
-            kept.append(segment)
-    if segments[-1] in (".", ".."):
-        kept.append("")
-    return "/".join(kept)

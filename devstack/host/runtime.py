@@ -114,7 +114,7 @@ def run_worker(
     calls = [_as_json(call) for call in invocations]
     environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ} | dict(settings)
     done = subprocess.run(
-        [python or ensure_venv(), _DRIVER],
+        [python or ensure_venv(), "-P", _DRIVER],
         input=json.dumps({"app": str(app.resolve()), "invocations": calls}),
         env=environment,
         cwd=app,

@@ -1,15 +1,14 @@
 """The Azure Functions host on 127.0.0.1: loads an app's decorators and serves its HTTP functions over uvicorn.
 
-It copies what the platform does around the app, for better and worse: functions are tried in alphabetical order of
-their names and the first match wins; a wrong method or an unknown path is an empty 404, an unhandled exception an empty
-500, too large a body an empty 413; headers arrive in lower case and leave through a dictionary. It checks no keys.
+It copies what the platform does around the app, for better and worse, rule by rule beside its source: what the web
+server refuses (`kestrel`), which paths the host keeps (`platform_routes`), which records it forwards (`forwarding`).
+Functions are tried in alphabetical order of their names and the first match wins; a wrong method or an unknown path is
+an empty 404, an unhandled exception an empty 500, too large a body an empty 500 before anything else; a chunked body
+never arrives; headers arrive in lower case and leave through a dictionary. It checks no keys.
 """
 
 import asyncio
 import contextlib
-import importlib.util
-import inspect
-import json
 import logging
 import os
 import signal
@@ -20,29 +19,29 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any, cast
 from urllib.parse import parse_qsl, quote
 
-import azure.functions as func
 import uvicorn
 from azure.functions.http import HttpRequest, HttpResponseConverter
 
 from devstack import recording
-from devstack.host.routes import Template, decode_path
+from devstack.host import platform_routes
+from devstack.host.app import AppError, HttpFunction, import_app, index, route_prefix
+from devstack.host.forwarding import Forwarding
+from devstack.host.kestrel import HEADERS_LIMIT, REQUEST_LINE_LIMIT, KestrelProtocol, decode_path
+from devstack.host.platform_routes import Reply
 from devstack.serving import LOOPBACK, bind
 
 LOG = logging.getLogger("devstack.host.server")
 
 DEFAULT_BODY_LIMIT = 104_857_600
-"""The platform's own limit in bytes where FUNCTIONS_REQUEST_BODY_SIZE_LIMIT is not set."""
-_DRAIN = 8 * 1024 * 1024
-"""How much of a refused body is still read, so that its sender gets to see the 413."""
+"""The platform's own limit in bytes where FUNCTIONS_REQUEST_BODY_SIZE_LIMIT is not set (`ScriptConstants`)."""
 _KEEP_ALIVE = 130
 """Seconds that the platform's server (Kestrel) keeps an idle connection."""
 _GRACE = 3
 """Seconds that running requests get when the host is told to end."""
-_HEADER_LIMIT = 64 * 1024
 _UNENCODED = "/:@!$&'()*+,;=~%"
 """Characters that stay as they are in the path of the URL that a function sees."""
 _HOMEPAGE = b"<!DOCTYPE html><title>Functions</title><p>Your Functions 4.0 app is up and running</p>"
@@ -50,28 +49,6 @@ _HOMEPAGE = b"<!DOCTYPE html><title>Functions</title><p>Your Functions 4.0 app i
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Any]
 Send = Callable[[MutableMapping[str, Any]], Any]
-
-
-class AppError(Exception):
-    """The app cannot be loaded; the text says why."""
-
-
-@dataclass(frozen=True)
-class HttpFunction:
-    """An indexed HTTP function: where it answers and how it is called."""
-
-    name: str
-    template: Template
-    methods: frozenset[str] | None
-    """None is every method."""
-    call: Callable[..., Any]
-    request_parameter: str
-    wants_context: bool
-
-    @property
-    def is_async(self) -> bool:
-        """Say whether it runs on the event loop instead of in a thread."""
-        return inspect.iscoroutinefunction(self.call)
 
 
 @dataclass(frozen=True)
@@ -86,84 +63,20 @@ class Invocation:
     retry_context: SimpleNamespace | None = None
 
 
-@dataclass(frozen=True)
-class Reply:
-    """A response on its way out."""
-
-    status: int
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes = b""
-
-
-def import_app(directory: Path) -> func.FunctionApp:
-    """Import `function_app.py` as the worker does and return its one FunctionApp.
-
-    Raise AppError when there is none or several; whatever the module raises passes through.
-    """
-    path = directory / "function_app.py"
-    if not path.is_file():
-        raise AppError(f"there is no function_app.py in {directory}")
-    sys.path.insert(0, str(directory))
-    spec = importlib.util.spec_from_file_location("function_app", path)
-    if spec is None or spec.loader is None:
-        raise AppError(f"{path} cannot be imported")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["function_app"] = module
-    spec.loader.exec_module(module)
-    return _the_app(module)
-
-
-def _the_app(module: ModuleType) -> func.FunctionApp:
-    apps = {id(value): value for value in vars(module).values() if isinstance(value, func.FunctionApp)}
-    if len(apps) != 1:
-        raise AppError(f"function_app.py must hold one FunctionApp at its top level; it has {len(apps)}")
-    return next(iter(apps.values()))
-
-
-def index(app: func.FunctionApp, route_prefix: str) -> list[HttpFunction]:
-    """Return the HTTP functions in the order in which the platform tries them."""
-    functions = [
-        _http_function(function, route_prefix) for function in app.get_functions() if function.is_http_function()
-    ]
-    return sorted(functions, key=lambda function: function.name.upper())  # .NET's OrdinalIgnoreCase
-
-
-def _http_function(function: Any, route_prefix: str) -> HttpFunction:
-    trigger = function.get_trigger()
-    name = function.get_function_name()
-    call = function.get_user_function()
-    bound = {binding.name for binding in function.get_bindings()}
-    parameters = set(inspect.signature(call).parameters)
-    if unbound := parameters - bound - {"context"}:
-        raise AppError(f"function {name}: no binding is named {', '.join(sorted(unbound))}")
-    if trigger.name not in parameters:
-        raise AppError(f"function {name}: the parameter {trigger.name} is missing")
-    route = name if trigger.route is None else trigger.route
-    methods = None if trigger.methods is None else frozenset(str(method) for method in trigger.methods)
-    return HttpFunction(
-        name=name,
-        template=Template.parse("/".join(part for part in (route_prefix, route) if part)),
-        methods=methods,
-        call=call,
-        request_parameter=trigger.name,
-        wants_context="context" in parameters,
-    )
-
-
-def route_prefix(directory: Path) -> str:
-    """Read `extensions.http.routePrefix` from host.json; `api` where it says nothing."""
-    path = directory / "host.json"
-    document = json.loads(path.read_text()) if path.is_file() else {}
-    return str(document.get("extensions", {}).get("http", {}).get("routePrefix", "api")).strip("/")
-
-
 class FunctionHost:
     """An ASGI application that stands where the platform stands."""
 
-    def __init__(self, directory: Path, functions: list[HttpFunction], environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        functions: list[HttpFunction],
+        environment: Mapping[str, str],
+        forwarding: Forwarding,
+    ) -> None:
         self._directory = directory
         self._functions = functions
-        self._homepage = environment.get("AzureWebJobsDisableHomepage", "").lower() not in ("true", "1")
+        self._forwarding = forwarding
+        self._homepage = environment.get("AzureWebJobsDisableHomepage", "").lower() != "true"
         self._body_limit = int(environment.get("FUNCTIONS_REQUEST_BODY_SIZE_LIMIT", DEFAULT_BODY_LIMIT))
         threads = environment.get("PYTHON_THREADPOOL_THREAD_COUNT")
         self._threads = ThreadPoolExecutor(int(threads) if threads else None, "function")
@@ -181,26 +94,25 @@ class FunctionHost:
         path = decode_path(scope["raw_path"])
         if path is None:
             return Reply(400)
-        if (platform := self._platform_reply(path)) is not None:
-            return platform
-        matched = self._match(scope["method"], path)
+        length = _body_length(scope)
+        if length > self._body_limit:
+            # HttpRequestBodySizeMiddleware sets Kestrel's limit; what Kestrel throws becomes ExceptionMiddleware's 500.
+            LOG.error("An unhandled host error has occurred. Request body too large.")
+            return Reply(500)
+        if (own := platform_routes.answer(scope["method"], path)) is not None:
+            return own
+        matched = self._match(scope["method"].upper(), path)
         if matched is None:
-            return Reply(204 if path == "/" else 404)
+            return self._unmatched(path)
         function, route_values = matched
-        body = await _read_body(scope, receive, self._body_limit)
-        if body is None:
-            return Reply(413, {"Connection": "close"})
+        body = await _read_body(receive) if length else b""
         return await self._invoke(function, _request(scope, path, route_values, body))
 
-    def _platform_reply(self, path: str) -> Reply | None:
-        first = path.split("/")[1].lower() if path.startswith("/") else ""
-        if first == "admin":
-            return Reply(401)
-        if first == "runtime":
+    def _unmatched(self, path: str) -> Reply:
+        """Answer what no function answers; HomepageMiddleware comes after the functions."""
+        if path != "/":
             return Reply(404)
-        if path == "/" and self._homepage:
-            return Reply(200, {"Content-Type": "text/html"}, _HOMEPAGE)
-        return None
+        return Reply(200, {"Content-Type": "text/html"}, _HOMEPAGE) if self._homepage else Reply(204)
 
     def _match(self, method: str, path: str) -> tuple[HttpFunction, dict[str, str]] | None:
         for function in self._functions:
@@ -212,27 +124,33 @@ class FunctionHost:
         return None
 
     async def _invoke(self, function: HttpFunction, request: HttpRequest) -> Reply:
+        invocation_id = str(uuid.uuid4())
         arguments: dict[str, Any] = {function.request_parameter: request}
         if function.wants_context:
-            arguments["context"] = self._context(function, request)
+            arguments["context"] = self._context(function, request, invocation_id)
         try:
             if function.is_async:
-                result = await function.call(**arguments)
+                with self._forwarding.invocation(invocation_id):
+                    result = await function.call(**arguments)
             else:
                 loop = asyncio.get_running_loop()
-                result = await loop.run_in_executor(self._threads, lambda: function.call(**arguments))
+                result = await loop.run_in_executor(self._threads, self._call, function, invocation_id, arguments)
             return _encode(result)
         except Exception:
             LOG.exception("Executed 'Functions.%s' (Failed)", function.name)
             return Reply(500)
 
-    def _context(self, function: HttpFunction, request: HttpRequest) -> Invocation:
+    def _call(self, function: HttpFunction, invocation_id: str, arguments: Mapping[str, Any]) -> Any:
+        with self._forwarding.invocation(invocation_id):
+            return function.call(**arguments)
+
+    def _context(self, function: HttpFunction, request: HttpRequest, invocation_id: str) -> Invocation:
         trace = SimpleNamespace(
             Traceparent=request.headers.get("traceparent", f"00-{uuid.uuid4().hex}-{uuid.uuid4().hex[:16]}-00"),
             Tracestate=request.headers.get("tracestate", ""),
             Attributes={},
         )
-        return Invocation(function.name, str(self._directory), str(uuid.uuid4()), trace)
+        return Invocation(function.name, str(self._directory), invocation_id, trace)
 
 
 def _request(scope: Scope, path: str, route_values: dict[str, str], body: bytes) -> HttpRequest:
@@ -258,7 +176,7 @@ def _headers(scope: Scope) -> dict[str, str]:
     """Return the request's headers as the worker gets them: lower case, repeated ones joined by a comma."""
     headers: dict[str, str] = {}
     for raw_name, raw_value in scope["headers"]:
-        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        name, value = raw_name.decode("ascii").lower(), raw_value.decode()  # checked by `kestrel`
         headers[name] = f"{headers[name]},{value}" if name in headers else value
     if scope["client"]:
         client = f"{scope['client'][0]}:{scope['client'][1]}"
@@ -268,24 +186,26 @@ def _headers(scope: Scope) -> dict[str, str]:
     return headers
 
 
-async def _read_body(scope: Scope, receive: Receive, limit: int) -> bytes | None:
-    """Read the request's body; None when it is larger than `limit` bytes."""
-    announced = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+def _body_length(scope: Scope) -> int:
+    """Return how many bytes of the body reach the app.
+
+    The host reads a body only where `Content-Length` is above zero (`GrpcMessageConversionExtensions`), and of two
+    framings the chunked one counts (RFC 9112 section 6.3): a chunked body never arrives.
+    """
+    headers = dict(scope["headers"])
+    return 0 if b"transfer-encoding" in headers else int(headers.get(b"content-length", b"0"))
+
+
+async def _read_body(receive: Receive) -> bytes:
     chunks: list[bytes] = []
-    size = 0
-    refused = int(announced) > limit
     more = True
-    while more and size <= limit + _DRAIN:
+    while more:
         message = await receive()
         if message["type"] == "http.disconnect":
             break
-        chunk = message.get("body", b"")
-        size += len(chunk)
-        refused = refused or size > limit
-        if not refused:
-            chunks.append(chunk)
+        chunks.append(message.get("body", b""))
         more = message.get("more_body", False)
-    return None if refused else b"".join(chunks)
+    return b"".join(chunks)
 
 
 def _encode(result: Any) -> Reply:
@@ -305,8 +225,9 @@ async def _write(method: str, reply: Reply, send: Send) -> None:
         for name, value in reply.headers.items()
         if name.lower() not in skipped
     ]
-    if reply.status not in (204, 304):
-        headers.append((b"content-length", str(len(reply.body)).encode()))
+    headers.append((b"server", b"Kestrel"))
+    if not reply.body and reply.status not in (204, 304):
+        headers.append((b"content-length", b"0"))  # With a body there is no length: Kestrel sends it chunked.
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     await send({"type": "http.response.body", "body": b"" if method == "HEAD" else reply.body})
 
@@ -335,23 +256,23 @@ class _Server(uvicorn.Server):
                 loop.remove_signal_handler(number)
 
 
-async def _serve(directory: Path, sock: socket.socket) -> None:
+async def _serve(directory: Path, sock: socket.socket, forwarding: Forwarding) -> None:
     app = import_app(directory)  # inside the running loop, as in the worker
     functions = index(app, route_prefix(directory))
-    host = FunctionHost(directory, functions, os.environ)
+    host = FunctionHost(directory, functions, os.environ, forwarding)
     config = uvicorn.Config(
         cast("Any", host),
         log_config=None,
         access_log=False,
         lifespan="off",
         loop="asyncio",
-        http="h11",
+        http=KestrelProtocol,
         ws="none",
         server_header=False,
         proxy_headers=False,
         timeout_keep_alive=_KEEP_ALIVE,
         timeout_graceful_shutdown=_GRACE,
-        h11_max_incomplete_event_size=_HEADER_LIMIT,
+        h11_max_incomplete_event_size=REQUEST_LINE_LIMIT + HEADERS_LIMIT,
     )
     server = _Server(config, f"http://{LOOPBACK}:{sock.getsockname()[1]}")
     await server.serve(sockets=[sock])
@@ -365,6 +286,7 @@ def run(directory: Path, port: int) -> int:
     level = os.environ.get("DEVSTACK_LOG_LEVEL", "INFO")
     logging.basicConfig(level=level, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    forwarding = Forwarding()
     try:
         sock = bind(port)
     except OSError as error:
@@ -372,7 +294,7 @@ def run(directory: Path, port: int) -> int:
         return 1
     _prepare_environment(f"{LOOPBACK}:{sock.getsockname()[1]}")
     try:
-        asyncio.run(_serve(directory.resolve(), sock))
+        asyncio.run(_serve(directory.resolve(), sock, forwarding))
     except SystemExit as error:
         if error.code:
             print(f"devstack host: {error.code}", file=sys.stderr)
@@ -388,7 +310,7 @@ def run(directory: Path, port: int) -> int:
 
 
 def _is_for_the_operator(error: Exception) -> bool:
-    """Say whether the message alone tells what to mend, without a traceback."""
+    """Return whether the message alone says what to fix, without a traceback."""
     return isinstance(error, AppError) or type(error).__name__ == "SettingsError"
 
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from devstack.host.routes import Template, decode_path
+from devstack.host.kestrel import decode_path
+from devstack.host.routes import Template
 
 MATCHES = [
     ("token", "/token", {}),
@@ -24,6 +25,10 @@ MATCHES = [
     ("{*path}", "/", {}),
     ("{*path}", "/a/b/", {"path": "a/b/"}),
     ("{**path}", "/a/b", {"path": "a/b"}),
+    ("{*path}", "//a", None),
+    ("{*path}", "//", None),
+    ("{*path}", "/a//b", {"path": "a//b"}),
+    ("files/{*path}", "/files//a", None),
     ("files/{*path}", "/files", {}),
     ("files/{*path}", "/other", None),
     ("n/{id:int}", "/n/-12", {"id": "-12"}),
@@ -60,6 +65,10 @@ def test_template_that_the_host_does_not_understand_is_refused(template: str) ->
         (b"/%2e%2e/a", "/a"),
         (b"/../../a", "/a"),
         ("/ü".encode(), "/ü"),
+        (b"http://vend.contoso.example/a%20b", "/a b"),
+        (b"http://vend.contoso.example", "/"),
+        (b"*", ""),
+        (b"vend.contoso.example:443", ""),
         (b"/%ff", None),
         (b"/%00", None),
     ],

@@ -8,8 +8,8 @@ from urllib.parse import urlencode
 import pytest
 
 from devstack import tools
+from devstack.host.app import import_app
 from devstack.host.runtime import Invocation, run_worker
-from devstack.host.server import import_app
 from devstack.issuer.server import IssuerServer
 from devstack.stack import PROJECT, Stack, Upstreams
 from tests.support.caller import GRANT_TYPE

@@ -1,0 +1,202 @@
+"""What Kestrel, the platform's web server, refuses before any middleware runs, on top of uvicorn's h11 protocol.
+
+Each rule stands beside its source in dotnet/aspnetcore, `src/Servers/Kestrel/Core/src`. A refusal is an empty answer
+that closes the connection. h11 stays stricter than Kestrel about what no client sends (control characters in a
+header's name, a broken chunk).
+"""
+
+import re
+from collections.abc import Iterator
+from http import HTTPStatus
+from urllib.parse import unquote_to_bytes, urlsplit
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+REQUEST_LINE_LIMIT = 8 * 1024
+"""`KestrelServerLimits.MaxRequestLineSize`: bytes of the request line with its line break; more is a 414."""
+HEADERS_LIMIT = 32 * 1024 + 2
+"""`MaxRequestHeadersTotalSize`, and the blank line after them (`Http1Connection.OnReset`); more is a 431."""
+HEADER_COUNT_LIMIT = 100
+"""`MaxRequestHeaderCount`, the Host header included; more is a 431."""
+
+_REQUEST_LINE = re.compile(
+    rb"(?P<method>[!#$%&'*+\-.^_`|~0-9A-Za-z]+) (?P<target>[^ ?%][^ ]*) (?P<version>[^\r]*)\r?\n"
+)
+"""`HttpParser.ParseRequestLine`: the target neither is empty nor begins with a blank, `?` or `%`."""
+_HEAD_END = re.compile(rb"\n\r?\n")
+_HEADER_LINE = re.compile(rb"(?P<name>[^\x00: \t\r\x80-\xff]+):(?P<value>[^\x00\r]*)")
+"""`HttpParser.TakeSingleHeader`: no blank in or after the name, no lone CR or NUL in the value."""
+_HOST = re.compile(r"(?:[A-Za-z0-9\-._~%!$&'()*+,;=]*|\[[0-9A-Fa-f:.]+\])(?::\d+)?")
+"""`HttpUtilities.IsHostHeaderValid`."""
+_HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n"
+
+
+class Refused(Exception):
+    """Kestrel answers with this status by itself; None closes the connection without an HTTP answer."""
+
+    def __init__(self, status: int | None, allow: str = "") -> None:
+        super().__init__(status)
+        self.status = status
+        self.allow = allow
+
+
+def check_head(data: bytes) -> int | None:
+    """Return where the first request's head ends in `data`, or None while it is incomplete. Raise Refused."""
+    line_end = data.find(b"\n", 0, REQUEST_LINE_LIMIT)
+    if line_end < 0:
+        if len(data) >= REQUEST_LINE_LIMIT:
+            raise Refused(414)  # Http1Connection.TakeStartLine, RequestLineTooLong
+        return None
+    method, target, version = _request_line(data[: line_end + 1])
+    headers_start = line_end + 1
+    found = _HEAD_END.search(data, line_end, headers_start + HEADERS_LIMIT)
+    if found is None:
+        if len(data) - headers_start >= HEADERS_LIMIT:
+            raise Refused(431)  # Http1Connection.TakeMessageHeaders, HeadersExceedMaxTotalSize
+        return None
+    _check_headers(method, target, version, list(_headers(data[headers_start : found.start()])))
+    return found.end()
+
+
+def _request_line(line: bytes) -> tuple[bytes, bytes, bytes]:
+    if line == _HTTP2_PREFACE:
+        raise Refused(None)  # Http1Connection.DetectHttp2Preface: a GOAWAY frame
+    match = _REQUEST_LINE.fullmatch(line)
+    if match is None or not match["target"].isascii() or b"\0" in match["target"]:
+        raise Refused(400)
+    if match["version"] not in (b"HTTP/1.0", b"HTTP/1.1"):
+        raise Refused(505)  # HttpParser.RejectUnknownVersion
+    return match["method"], match["target"], match["version"]
+
+
+def _headers(block: bytes) -> Iterator[tuple[bytes, bytes]]:
+    if not block:
+        return
+    for count, line in enumerate(block.split(b"\n"), 1):
+        if count > HEADER_COUNT_LIMIT:
+            raise Refused(431)  # HttpProtocol.IncrementRequestHeadersCount, TooManyHeaders
+        match = _HEADER_LINE.fullmatch(line.removesuffix(b"\r"))
+        if match is None or not _is_utf8(match["value"]):
+            raise Refused(400)
+        yield match["name"].lower(), match["value"].strip(b" \t")
+
+
+def _is_utf8(value: bytes) -> bool:
+    """Return whether it decodes: Kestrel reads header values as UTF-8 (`HttpHeaders`, `EncodingHelper`)."""
+    if value.isascii():
+        return True
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _check_headers(method: bytes, target: bytes, version: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+    hosts = [value.decode() for name, value in headers if name == b"host"]
+    lengths = [value for name, value in headers if name == b"content-length"]
+    if len(lengths) > 1 or not all(length.isdigit() for length in lengths):
+        raise Refused(400)  # HttpRequestHeaders.AppendContentLength: equal ones too
+    if len(hosts) > 1 or (not hosts and version == b"HTTP/1.1"):
+        raise Refused(400)  # Http1Connection.EnsureHostHeaderExists
+    if hosts:
+        _check_host(hosts[0], method, target)
+    chunked = any(name == b"transfer-encoding" for name, _ in headers)
+    if version == b"HTTP/1.0" and method in (b"POST", b"PUT") and not lengths and not chunked:
+        raise Refused(400)  # Http1MessageBody.For, LengthRequiredHttp10
+
+
+def _check_host(host: str, method: bytes, target: bytes) -> None:
+    """Refuse a bad Host header, and one that a target with an authority contradicts."""
+    if target == b"*":
+        if method != b"OPTIONS":
+            raise Refused(405, allow="OPTIONS")  # OnAsteriskFormTarget
+    elif not target.startswith(b"/"):
+        authority = _authority(target)
+        if authority is None and method != b"CONNECT":
+            raise Refused(405, allow="CONNECT")  # OnAuthorityFormTarget
+        if host not in (authority or {target.decode()}):
+            raise Refused(400)  # ValidateNonOriginHostHeader
+    if not _HOST.fullmatch(host):
+        raise Refused(400)
+
+
+def _authority(target: bytes) -> set[str] | None:
+    """Return the Host values that agree with an absolute target; None when it is not one."""
+    parts = urlsplit(target.decode("ascii"))
+    if parts.scheme.lower() not in ("http", "https"):
+        return None
+    name, _, port = parts.netloc.rpartition("@")[2].partition(":")
+    default = "443" if parts.scheme.lower() == "https" else "80"
+    name = name.lower()
+    return {name, f"{name}:{default}"} if port in ("", default) else {f"{name}:{port}"}
+
+
+class KestrelProtocol(H11Protocol):
+    """uvicorn's HTTP/1.1 protocol behind Kestrel's limits."""
+
+    _head = b""
+
+    def data_received(self, data: bytes) -> None:
+        """Hold a request's head back until it is complete and Kestrel would take it."""
+        if self.conn.their_state.__name__ != "IDLE":
+            super().data_received(data)
+            return
+        # Empty lines between requests are skipped (Http1Connection.ParseRequest).
+        self._head = (self._head + data).lstrip(b"\r\n") if not self._head.strip(b"\r\n") else self._head + data
+        try:
+            complete = check_head(self._head) is not None
+        except Refused as refused:
+            self._refuse(refused)
+            return
+        if complete:
+            whole, self._head = self._head, b""
+            super().data_received(whole)
+
+    def _refuse(self, refused: Refused) -> None:
+        self._unset_keepalive_if_required()
+        self._head = b""
+        if refused.status is not None:
+            allow = f"Allow: {refused.allow}\r\n" if refused.allow else ""
+            phrase = HTTPStatus(refused.status).phrase
+            answer = (
+                f"HTTP/1.1 {refused.status} {phrase}\r\nContent-Length: 0\r\nConnection: close\r\n{allow}"
+                "Server: Kestrel\r\n\r\n"
+            )
+            self.transport.write(answer.encode("ascii"))
+        self.transport.close()
+
+
+def decode_path(raw: bytes) -> str | None:
+    """Decode a request path: `%2F` stays, dot segments go (`PathDecoder`). None for what is refused with 400.
+
+    Of an absolute target only the path is taken; `*` and an authority have none.
+    """
+    if not raw.startswith(b"/"):
+        parts = urlsplit(raw.decode("ascii"))
+        if parts.scheme.lower() not in ("http", "https"):
+            return ""
+        raw = parts.path.encode("ascii") or b"/"
+    kept = re.sub(rb"%2[fF]", lambda found: b"%25" + found[0][1:], raw)
+    try:
+        path = unquote_to_bytes(kept).decode()
+    except UnicodeDecodeError:
+        return None
+    return None if "\0" in path else _without_dots(path)
+
+
+def _without_dots(path: str) -> str:
+    """Remove `.` and `..` segments (RFC 3986 section 5.2.4)."""
+    if "/." not in path:
+        return path
+    kept: list[str] = []
+    segments = path.split("/")
+    for segment in segments:
+        if segment == "..":
+            if len(kept) > 1:
+                kept.pop()
+        elif segment != ".":
+            kept.append(segment)
+    if segments[-1] in (".", ".."):
+        kept.append("")
+    return "/".join(kept)
