@@ -30,10 +30,6 @@ from vending.oidc.types import RawToken
 from vending.policy.providers.presets import PRESETS
 
 
-def read(claims: Any, name: str) -> Any:
-    return claims.get(name)
-
-
 class Ticking:
     """A clock that moves one millisecond each time somebody looks at it."""
 
@@ -61,7 +57,6 @@ def full_trail() -> Trail:
         {"repository_id": "123456", "actor": "octocat", "jti": "j-1", "run": 7, "flags": [True, None]},
         ["repository_id", "environment", "actor"],
         ["actor", "run", "flags", "absent"],
-        read,
     )
     trail.registry = "contoso.azurecr.io"
     trail.asked((repository("web/api", ["push", "pull"]), repository("web/ui", ["pull"])))
@@ -158,7 +153,7 @@ def test_a_hostile_value_stays_one_value_on_one_ascii_line(hostile: str, caplog:
     trail = new_trail()
     trail.user_agent = trail.client_address = trail.invocation_id = trail.token_id = hostile
     trail.subject(RawToken(hostile))
-    trail.identify({"sub": hostile, "jti": hostile, "groups": [hostile]}, ["sub"], ["groups"], read)
+    trail.identify({"sub": hostile, "jti": hostile, "groups": [hostile]}, ["sub"], ["groups"])
     with caplog.at_level(logging.INFO, "vending.audit"):
         event = trail.write(None)
     check(event)
@@ -178,7 +173,7 @@ def test_lone_surrogates_are_replaced_for_other_readers_of_json_refuse_them() ->
 def test_a_long_value_is_cut_and_says_so(length: int) -> None:
     trail = new_trail()
     trail.user_agent = trail.client_address = trail.invocation_id = trail.token_id = "x" * length
-    trail.identify({"sub": "y" * length, "jti": "z" * length}, ["sub"], ["sub"], read)
+    trail.identify({"sub": "y" * length, "jti": "z" * length}, ["sub"], ["sub"])
     event = trail.event(None)
     check(event)
     for value in (event["user_agent"], event["caller"][0]["value"], event["claims"][0]["value"], event["token_id"]):
@@ -188,7 +183,7 @@ def test_a_long_value_is_cut_and_says_so(length: int) -> None:
 
 def test_a_claim_that_is_no_text_is_written_as_json_and_a_token_id_that_is_none_is_left_out() -> None:
     trail = new_trail()
-    trail.identify({"sub": {"a": [1, 2.5, None]}, "jti": 7}, ["sub"], [], read)
+    trail.identify({"sub": {"a": [1, 2.5, None]}, "jti": 7}, ["sub"], [])
     event = trail.event(None)
     assert event["caller"] == [{"name": "sub", "value": '{"a": [1, 2.5, null]}'}]
     assert event["subject_token_id"] is None
@@ -197,9 +192,9 @@ def test_a_claim_that_is_no_text_is_written_as_json_and_a_token_id_that_is_none_
 def test_claims_that_name_a_person_are_left_out_unless_they_are_listed() -> None:
     claims = dict.fromkeys(PERSONAL_CLAIMS, "someone")
     trail = new_trail()
-    trail.identify(claims, sorted(PERSONAL_CLAIMS), [], read)
+    trail.identify(claims, sorted(PERSONAL_CLAIMS), [])
     assert trail.event(None)["caller"] == []
-    trail.identify(claims, sorted(PERSONAL_CLAIMS), ["email"], read)
+    trail.identify(claims, sorted(PERSONAL_CLAIMS), ["email"])
     event = trail.event(None)
     assert event["caller"] == []
     assert event["claims"] == [{"name": "email", "value": "someone"}]

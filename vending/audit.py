@@ -10,12 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from vending.oidc.claim_path import parse_key, read
 from vending.policy.providers.presets import PRESETS
 from vending.telemetry import OFF, Telemetry
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from vending.clock import Clock
     from vending.errors import Refusal
     from vending.oidc.types import Claims, RawToken
+    from vending.policy import Decision
 
 log = logging.getLogger("vending.audit")
 log.setLevel(logging.INFO)  # Whatever the root logger's level: events are not a matter of verbosity.
@@ -54,10 +55,9 @@ _SHORTENED: Final = (
 
 PERSONAL_CLAIMS: Final[frozenset[str]] = frozenset().union(*(preset.personal for preset in PRESETS.values()))
 """Claims that name a person; left out of events unless the policy's `audit.claims` lists them."""
+_PERSONAL_PATHS: Final = tuple(map(parse_key, PERSONAL_CLAIMS))
 
 Kind = Literal["token", "explain"]
-Read = Callable[["Claims", str], Any]
-"""Resolves a claim's name or JSON Pointer; None where the claim is absent."""
 
 
 @dataclass(slots=True)
@@ -104,19 +104,40 @@ class Trail:
         """Name the subject token by its SHA-256, in hex."""
         self.subject_token_sha256 = hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
 
-    def identify(self, claims: Claims, identity_claims: Iterable[str], listed: Iterable[str], read: Read) -> None:
+    def identify(self, claims: Claims, identity: Iterable[str], listed: Iterable[str]) -> None:
         """Record the caller's identity claims, and those that the policy lists.
 
-        `read` resolves a claim's name or JSON Pointer. Claims that name a person are recorded only if they are listed.
+        Claims that name a person are recorded only if they are listed.
         """
-        self.caller = _pairs(claims, [name for name in identity_claims if name not in PERSONAL_CLAIMS], read)
-        self.claims = _pairs(claims, sorted(listed), read)
+        self.caller = _pairs(claims, [name for name in identity if not is_personal(name)])
+        self.claims = _pairs(claims, sorted(listed))
         token_id = claims.get("jti")
         self.subject_token_id = _cut(token_id) if isinstance(token_id, str) else None
 
     def asked(self, scopes: tuple[Scope, ...] | None) -> None:
         """Record what was asked for; nothing where the caller left the choice to the policy."""
         self.scope = [str(scope) for scope in scopes or ()]
+
+    def decided(self, decision: Decision) -> None:
+        """Record what was decided, and why not more."""
+        self.granted = [str(scope) for scope in decision.granted]
+        self.missing = [str(scope) for scope in decision.missing]
+        self.rules = list(decision.rules)
+        self.audit_rules = list(decision.audit_rules)
+        self.denies = list(decision.denies)
+        self.failed_rules = [(hint.name, list(hint.failed_claims)) for hint in decision.hints if not hint.matched]
+
+    def vended(self, token_id: str, expires_at: float) -> None:
+        """Record the token that is about to be handed out; `expires_at` is in seconds since the epoch."""
+        self.token_id, self.token_expires_at = token_id, expires_at
+
+    def refused(self, refusal: Refusal) -> None:
+        """Record what a refusal lacks, and write its security event where it has one."""
+        self.missing = list(refusal.missing or self.missing)
+        if refusal.alert is not None:
+            self.security(
+                refusal.reason.value, registry=self.registry or "", scope=" ".join(self.granted), **refusal.alert
+            )
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
@@ -226,7 +247,13 @@ def client_address(forwarded_for: str) -> str:
     return host if colon and port.isdigit() and ":" not in host else last
 
 
-def _pairs(claims: Claims, names: Iterable[str], read: Read) -> list[tuple[str, str]]:
+def is_personal(key: str) -> bool:
+    """Return whether a claim, or what a pointer leads to, may describe a person."""
+    path = parse_key(key)
+    return any(path[: len(known)] == known or known[: len(path)] == path for known in _PERSONAL_PATHS)
+
+
+def _pairs(claims: Claims, names: Iterable[str]) -> list[tuple[str, str]]:
     found = ((name, read(claims, name)) for name in names)
     return [
         (_cut(name), _cut(value if isinstance(value, str) else json.dumps(value)))

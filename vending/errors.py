@@ -205,6 +205,9 @@ class Refusal(Exception):
     not granted; `retry_after` is in seconds. The text never holds a token or another caller's data.
     """
 
+    alert: Mapping[str, str] | None = None
+    """What an operator must look at, for a security event; its fields are for the operator alone."""
+
     def __init__(
         self,
         reason: Reason,

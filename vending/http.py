@@ -20,12 +20,15 @@ from urllib.parse import urlsplit
 import azure.functions as func
 
 from vending import __version__, request, telemetry
+from vending.acr.scope import render
 from vending.audit import Kind, Trail, client_address
 from vending.errors import Reason, Refusal
+from vending.oidc.claim_path import read
 from vending.openapi import document
 from vending.operations_log import note_bug
+from vending.service import Service
 from vending.settings import Settings
-from vending.vendor import Explanation, Vended, Vendor
+from vending.vendor import Explanation, Vended
 from vending.wiring import announce, build
 
 USERNAME: Final = "00000000-0000-0000-0000-000000000000"
@@ -75,13 +78,13 @@ class App:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._vendor: Vendor | None = None
+        self._service: Service | None = None
 
     @property
-    def vendor(self) -> Vendor:
-        if self._vendor is None:
-            self._vendor = build(self.settings)
-        return self._vendor
+    def service(self) -> Service:
+        if self._service is None:
+            self._service = build(self.settings)
+        return self._service
 
     async def answer(self, endpoint: _Endpoint, req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
         """Answer one request; nothing gets past this but a response."""
@@ -93,8 +96,8 @@ class App:
             call = _Call(request_id, context.invocation_id, _trace_parent(context))
             reply = await endpoint.handler(self, req, call)
         except Refusal as refusal:
-            if self._vendor is not None:
-                self._vendor.count(endpoint.name, refusal)
+            if self._service is not None:
+                self._service.recorder.count(endpoint.name, refusal)
             reply = _refused(refusal, request_id)
         except Exception as error:  # noqa: BLE001 - the platform would answer a bare 500 and log the text.
             note_bug(error)
@@ -148,16 +151,16 @@ def _refused(refusal: Refusal, request_id: str, *, token_in_header: bool = False
 async def _token(app: App, req: func.HttpRequest, call: _Call) -> _Reply:
     parsed, trail = _parse(app, "token", req, call)
     try:
-        vended = await app.vendor.token(parsed, trail)
+        vended = await app.service.vendor.token(parsed, trail)
     except Refusal as refusal:
         return _refused(refusal, call.request_id, token_in_header=parsed.token_in_header)
-    return _Reply(200, _vended(vended, call.request_id, app.vendor.now()))
+    return _Reply(200, _vended(vended, call.request_id, app.service.clock.now()))
 
 
 async def _explain(app: App, req: func.HttpRequest, call: _Call) -> _Reply:
     parsed, trail = _parse(app, "explain", req, call)
     try:
-        explanation = await app.vendor.explain(parsed, trail)
+        explanation = await app.service.vendor.explain(parsed, trail)
     except Refusal as refusal:
         return _refused(refusal, call.request_id, token_in_header=parsed.token_in_header)
     return _Reply(200, _explained(explanation, parsed, call.request_id))
@@ -170,7 +173,7 @@ def _parse(app: App, kind: Kind, req: func.HttpRequest, call: _Call) -> tuple[re
         body=req.get_body(),
         authorization=req.headers.get("Authorization"),
     )
-    trail = app.vendor.trail(kind, call.request_id)
+    trail = app.service.recorder.trail(kind, call.request_id)
     trail.invocation_id = call.invocation_id
     trail.trace_parent = call.trace_parent
     trail.client_address = client_address(req.headers.get("X-Forwarded-For", ""))
@@ -180,30 +183,33 @@ def _parse(app: App, kind: Kind, req: func.HttpRequest, call: _Call) -> tuple[re
 
 
 def _vended(vended: Vended, request_id: str, now: float) -> dict[str, Any]:
-    expires_at = datetime.fromtimestamp(int(vended.token.expires_at), UTC)
+    token, registry, decision = vended.token, vended.case.registry, vended.case.decision
+    expires_at = datetime.fromtimestamp(int(token.expires_at), UTC)
     return {
-        "access_token": vended.token.secret,
+        "access_token": token.secret,
         "issued_token_type": request.ACCESS_TOKEN_TYPE,
         "token_type": "Bearer",
-        "expires_in": max(0, int(vended.token.expires_at - now)),
+        "expires_in": max(0, int(token.expires_at - now)),
         "expires_at": expires_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "scope": vended.scope,
-        "registry": vended.registry.login_server,
-        "hosts": list(vended.registry.all_hosts),
+        "scope": render(decision.granted),
+        "registry": registry.login_server,
+        "hosts": list(registry.all_hosts),
         "username": USERNAME,
-        "rules": list(vended.rules),
-        "token_id": vended.token.token_id,
+        "rules": list(decision.rules),
+        "token_id": token.token_id,
         "request_id": request_id,
     }
 
 
 def _explained(explanation: Explanation, parsed: request.TokenRequest, request_id: str) -> dict[str, Any]:
-    decision = explanation.decision
+    case, decision = explanation.case, explanation.case.decision
+    preset = case.issuer.preset
+    known = {name: read(case.claims.claims, name) for name in (*preset.claims, *preset.identity)}
     scopes = decision.granted if parsed.scopes is None else parsed.scopes
     return {
         "allowed": decision.allowed,
-        "registry": explanation.registry.login_server,
-        "scope": " ".join(str(scope) for scope in scopes),
+        "registry": case.registry.login_server,
+        "scope": render(scopes),
         "granted": [str(scope) for scope in decision.granted],
         "missing": [str(scope) for scope in decision.missing],
         "reason": None if decision.reason is None else decision.reason.value,
@@ -212,14 +218,14 @@ def _explained(explanation: Explanation, parsed: request.TokenRequest, request_i
             {"name": rule.name, "matched": rule.matched, "failed_claims": list(rule.failed_claims)}
             for rule in explanation.rules
         ],
-        "claims": explanation.claims,
+        "claims": {name: value for name, value in known.items() if value is not None},
         "request_id": request_id,
     }
 
 
 async def _metadata(app: App, req: func.HttpRequest, call: _Call) -> _Reply:
     """Answer with RFC 8414 metadata, and the audience that callers ask their CI for."""
-    policy = await app.vendor.policy()
+    policy = await app.service.policy()
     return _Reply(
         200,
         {
@@ -244,10 +250,10 @@ async def _healthz(app: App, req: func.HttpRequest, call: _Call) -> _Reply:
 async def _readyz(app: App, req: func.HttpRequest, call: _Call) -> _Reply:
     refusal: Refusal | None = None
     try:
-        await app.vendor.policy()
+        await app.service.policy()
     except Refusal as unready:
         refusal = unready
-    state = app.vendor.state()
+    state = app.service.state()
     body: dict[str, Any] = {
         "sha256": state.policy_sha256,
         "version": __version__,

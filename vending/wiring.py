@@ -11,12 +11,16 @@ from vending.clock import Clock
 from vending.entra.credentials import EntraTokens
 from vending.entra.identity import Identity
 from vending.http_client import Http
+from vending.judge import Judge
 from vending.oidc.verify import Verifier
 from vending.operations_log import note
 from vending.policy import Environment
 from vending.policy_store import STORAGE_AUDIENCE, BlobSource, FileSource, PolicySource, PolicyStore
 from vending.rate_limit import RateLimiter
+from vending.recorder import Recorder
+from vending.replay.guard import ReplayGuard
 from vending.replay.store import MemoryStore, ReplayStore
+from vending.service import Service
 from vending.telemetry import start
 from vending.vendor import Vendor
 
@@ -27,7 +31,7 @@ if TYPE_CHECKING:
     from vending.settings import Settings
 
 
-def build(settings: Settings) -> Vendor:
+def build(settings: Settings) -> Service:
     """Build the service from its settings."""
     clock, http = Clock(), Http()
     entra = EntraTokens(clock, settings.environment, budget_seconds=settings.deadline_seconds)
@@ -47,20 +51,18 @@ def build(settings: Settings) -> Vendor:
         max_stale_seconds=settings.policy_max_stale_seconds,
         on_change=on_change,
     )
-    telemetry = start(settings)
+    recorder = Recorder(clock, start(settings), settings.deadline_seconds)
     vendor = Vendor(
         settings=settings,
-        clock=clock,
-        policies=policies,
-        verifier=verifier,
-        limiter=RateLimiter(clock),
-        replays=replay_store(settings, http, clock, storage_token),
+        judge=Judge(policies, verifier, RateLimiter(clock), clock, settings.allow_loopback),
+        guard=ReplayGuard(replay_store(settings, http, clock, storage_token), clock),
         entra=entra,
         minter=Minter(http, clock, budget_seconds=settings.deadline_seconds),
-        telemetry=telemetry,
+        recorder=recorder,
     )
-    telemetry.watch(vendor.ages)
-    return vendor
+    service = Service(settings, clock, http, policies, verifier, recorder, vendor)
+    recorder.telemetry.watch(service.ages)
+    return service
 
 
 def own_identity(settings: Settings) -> Identity:

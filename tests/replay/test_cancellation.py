@@ -18,6 +18,7 @@ from tests.support.caller import GRANT_TYPE
 from tests.support.shared import table_settings
 from tests.support.tablefront import TableFront
 from vending import request
+from vending.acr.scope import render
 from vending.settings import Settings
 from vending.wiring import build
 
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
     from devstack.registry.server import Registry
     from devstack.stack import Upstreams
     from tests.support.azurite import Azurite
-    from vending.vendor import Vendor
+    from vending.service import Service
+    from vending.vendor import Vended
 
 PULL = "repository:web/api:pull"
 
@@ -45,20 +47,24 @@ def table(azurite: Azurite) -> str:
 
 
 @pytest.fixture
-async def vendor(
+async def service(
     upstreams: Upstreams, front: TableFront, table: str, trusted: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Vendor]:
+) -> AsyncIterator[Service]:
     with Stack(upstreams, settings=table_settings(upstreams, front.of(table)), start_host=False) as stack:
         for name, value in stack.settings.items():
             monkeypatch.setenv(name, value)
         built = build(Settings.from_environment({**stack.settings, "VENDING_PUBLIC_URL": "https://vend.example"}))
         yield built
-        await built.verifier._keys._http.aclose()  # The one client of all its parts.
+        await built.http.aclose()
 
 
 def parsed(token: str) -> request.TokenRequest:
     body = urlencode({"grant_type": GRANT_TYPE, "subject_token": token, "scope": PULL}).encode()
     return request.parse(query="", content_type="application/x-www-form-urlencoded", body=body, authorization=None)
+
+
+async def ask(service: Service, token: str, request_id: str) -> Vended:
+    return await service.vendor.token(parsed(token), service.recorder.trail("token", request_id))
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -69,7 +75,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 async def test_a_cancelled_request_gives_its_claim_back_and_has_one_event(
-    vendor: Vendor,
+    service: Service,
     issuers: IssuerServer,
     registry: Registry,
     azurite: Azurite,
@@ -80,7 +86,7 @@ async def test_a_cancelled_request_gives_its_claim_back_and_has_one_event(
     token = issuers.github.token()
     registry.board.set("token", Fault(delay=30))
     with caplog.at_level(logging.INFO, "vending.audit"):
-        asking = asyncio.create_task(vendor.token(parsed(token), vendor.trail("token", "cancelled")))
+        asking = asyncio.create_task(ask(service, token, "cancelled"))
         await until(lambda: registry.board.requests["token"] > 0 and len(azurite.rows(table)) == 1)
         front.board.set("table", Fault(delay=0.5))
         asking.cancel()
@@ -93,18 +99,18 @@ async def test_a_cancelled_request_gives_its_claim_back_and_has_one_event(
     registry.board.clear()
     events = [json.loads(record.getMessage()) for record in caplog.records if record.name == "vending.audit"]
     assert [(event["request_id"], event["outcome"]) for event in events] == [("cancelled", "error")]
-    vended = await vendor.token(parsed(token), vendor.trail("token", "again"))
-    assert vended.scope == PULL
+    vended = await ask(service, token, "again")
+    assert render(vended.case.decision.granted) == PULL
 
 
 async def test_a_request_that_is_cancelled_while_it_claims_gives_the_claim_back_too(
-    vendor: Vendor, issuers: IssuerServer, azurite: Azurite, front: TableFront, table: str
+    service: Service, issuers: IssuerServer, azurite: Azurite, front: TableFront, table: str
 ) -> None:
-    await vendor.token(parsed(issuers.github.token()), vendor.trail("token", "warm-up"))
+    await ask(service, issuers.github.token(), "warm-up")
     (kept,) = azurite.rows(table)
     before = front.board.requests["table"]
     front.board.set("table", Fault(delay=1), times=1)
-    asking = asyncio.create_task(vendor.token(parsed(issuers.github.token()), vendor.trail("token", "cancelled")))
+    asking = asyncio.create_task(ask(service, issuers.github.token(), "cancelled"))
     await until(lambda: front.board.requests["table"] > before)
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -36,6 +36,7 @@ class GrantWider(Refusal):
     def __init__(self, excess: frozenset[Pair]) -> None:
         super().__init__(Reason.REGISTRY_GRANT_WIDER)
         self.excess = tuple(quote(":".join(pair)) for pair in sorted(excess)[:_MOST_EXCESS])
+        self.alert = {"excess": " ".join(self.excess)}
 
 
 _MOST_EXCESS: Final = 10

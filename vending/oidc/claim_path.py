@@ -47,3 +47,8 @@ def lookup(claims: Claims, path: ClaimPath) -> JsonValue:
 def fold(text: str) -> str:
     """Lower A to Z and nothing else: `str.lower` would also turn the Kelvin sign into `k`."""
     return text.lower() if text.isascii() else text.translate(_UPPER_TO_LOWER)
+
+
+def read(claims: Claims, key: str) -> JsonValue:
+    """Return the claim that a key of `when` names; None where it is missing or null."""
+    return lookup(claims, parse_key(key))

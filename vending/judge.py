@@ -1,0 +1,110 @@
+"""Steps 2 to 5: who asks, for which registry, and what the policy in force says. Mints and claims nothing."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from vending import audit
+from vending.errors import Reason, Refusal, quote
+from vending.oidc.claim_path import read
+from vending.oidc.token import peek
+from vending.policy import decide
+from vending.policy.engine.registries import find_registry
+
+if TYPE_CHECKING:
+    from vending.clock import Clock
+    from vending.oidc.types import VerifiedClaims
+    from vending.oidc.verify import Verifier
+    from vending.policy import Decision, Policy, PolicyIssuer, Registry
+    from vending.policy_store import PolicyStore
+    from vending.rate_limit import RateLimiter
+    from vending.request import TokenRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Hold what steps 2 to 5 found out. `decided_at` is in seconds since the epoch."""
+
+    policy: Policy
+    issuer: PolicyIssuer
+    claims: VerifiedClaims
+    registry: Registry
+    decision: Decision
+    decided_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """Verify tokens and decide about them. One for the life of the app."""
+
+    policies: PolicyStore
+    verifier: Verifier
+    limiter: RateLimiter
+    clock: Clock
+    allow_loopback: bool
+
+    async def judge(self, request: TokenRequest, trail: audit.Trail) -> Case:
+        """Return the case with its decision, which may be against the caller. Raises `Refusal` for what precedes it."""
+        trail.subject(request.subject_token)
+        with trail.step("policy"):
+            policy = await self.policies.get()
+        trail.policy_sha256 = policy.sha256
+        if request.scope_count > policy.limits.max_scopes:
+            raise Refusal(Reason.TOO_MANY_SCOPES, f"Ask for at most {policy.limits.max_scopes} scopes in one request.")
+        with trail.step("verify"):
+            issuer, claims = await self._verify(request, policy, trail)
+        trail.identify(claims.claims, issuer.preset.identity, policy.audit_claims)
+        self._limit(policy, issuer, claims)
+        registry = find_registry(policy, request.audience, request.resource, allow_loopback=self.allow_loopback)
+        trail.registry = registry.login_server
+        decided_at = self.clock.now()
+        with trail.step("decide"):
+            decision = decide(policy, claims, registry.name, request.scopes, decided_at)
+        _refuse_what_no_event_holds(decision)
+        trail.decided(decision)
+        return Case(policy, issuer, claims, registry, decision, decided_at)
+
+    async def _verify(
+        self, request: TokenRequest, policy: Policy, trail: audit.Trail
+    ) -> tuple[PolicyIssuer, VerifiedClaims]:
+        peeked = peek(request.subject_token)
+        issuer = policy.issuer_for(peeked.issuer)
+        if issuer is None:
+            raise Refusal(Reason.ISSUER_UNKNOWN, f"The issuer {quote(peeked.issuer)} is not one that the policy lists.")
+        trail.issuer = issuer.name
+        return issuer, await self.verifier.verify(peeked, issuer.verification)
+
+    def _limit(self, policy: Policy, issuer: PolicyIssuer, claims: VerifiedClaims) -> None:
+        wait = self.limiter.take((issuer.name, *_caller(issuer, claims)), policy.limits.requests_per_minute)
+        if wait > 0:
+            raise Refusal(Reason.RATE_LIMITED, retry_after=wait)
+
+
+def _caller(issuer: PolicyIssuer, claims: VerifiedClaims) -> tuple[str, ...]:
+    """Name the caller to the rate limiter; by all that identifies it where claims are missing, so that no two share."""
+    preset = issuer.preset
+    for names in preset.callers:
+        values = [read(claims.claims, name) for name in names]
+        if all(value is not None and value != "" for value in values):
+            return tuple(f"{name}={value}" for name, value in zip(names, values, strict=True))
+    known = ((name, read(claims.claims, name)) for name in (*preset.identity, "sub"))
+    return tuple(f"{name}={value}" for name, value in known if value is not None)
+
+
+def denial(decision: Decision) -> Refusal:
+    """Say why a decision is against its caller."""
+    return Refusal(
+        decision.reason or Reason.SCOPE_NOT_GRANTED,
+        decision.description,
+        missing=tuple(str(scope) for scope in decision.missing),
+    )
+
+
+def _refuse_what_no_event_holds(decision: Decision) -> None:
+    if decision.allowed and len(json.dumps([str(scope) for scope in decision.granted])) > audit.MAX_GRANTED:
+        raise Refusal(
+            Reason.TOO_MANY_SCOPES,
+            "Ask for fewer repositories in one request, so that the audit log can name every one that is granted.",
+        )
