@@ -16,6 +16,7 @@ from devstack.faults import FaultBoard
 from devstack.issuer import claims as shapes
 from devstack.keys import Claims, Header, SigningKey, encode
 from devstack.serving import LocalServer
+from vending.policy.providers.presets import PRESETS
 
 DEFAULT_AUDIENCE = "https://vend.contoso.example"
 AZURE_DEVOPS_AUDIENCE = "api://AzureADTokenExchange"
@@ -193,7 +194,10 @@ class Issuer:
 
 
 class IssuerServer(LocalServer):
-    """A server of several issuers: `/github`, `/gitlab`, `/cluster`, `/azure-devops` and `/other` (ES256)."""
+    """A server of one issuer for each provider, and of `/other` (ES256), which no provider is known by.
+
+    Each lies under the name of its preset, but for Kubernetes, which is `/cluster`.
+    """
 
     def __init__(self, *, audience: str = DEFAULT_AUDIENCE, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
         super().__init__(port=port, tls=tls)
@@ -203,6 +207,18 @@ class IssuerServer(LocalServer):
         self.cluster = self._issuer("cluster", shapes.kubernetes, jwks_path="/openid/v1/jwks")
         self.azure_devops = self._issuer("azure-devops", shapes.azure_devops, jwks_path="/.well-known/jwks")
         self.other = self._issuer("other", shapes.generic, jwks_path="/jwks.json", algorithm="ES256")
+        named = {
+            "github": self.github,
+            "gitlab": self.gitlab,
+            "kubernetes": self.cluster,
+            "azure-devops": self.azure_devops,
+            "generic": self.other,
+        }
+        self._of_preset = named | {
+            preset: self._issuer(preset, shapes.shape_of(preset), jwks_path="/.well-known/jwks.json")
+            for preset in PRESETS
+            if preset not in named
+        }
 
     def _issuer(self, path: str, shape: shapes.Shape, *, jwks_path: str, algorithm: str = "RS256") -> Issuer:
         url = f"{self.url}/{path}"
@@ -211,13 +227,11 @@ class IssuerServer(LocalServer):
     @property
     def all(self) -> dict[str, Issuer]:
         """Every issuer by its path."""
-        return {
-            "github": self.github,
-            "gitlab": self.gitlab,
-            "cluster": self.cluster,
-            "azure-devops": self.azure_devops,
-            "other": self.other,
-        }
+        return {issuer.url.rpartition("/")[2]: issuer for issuer in self._of_preset.values()}
+
+    def of(self, preset: str) -> Issuer:
+        """Return the issuer whose tokens a preset describes."""
+        return self._of_preset[preset]
 
     def application(self) -> web.Application:
         """Build the application that serves every issuer."""

@@ -4,7 +4,7 @@ import contextlib
 import http.client
 import json
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,6 +49,10 @@ def policy(upstreams: Upstreams, audience: str) -> str:
     return json.dumps(document, indent=2)
 
 
+PolicyFor = Callable[[Upstreams, str], str]
+"""Writes a policy for the upstreams and an audience."""
+
+
 @dataclass(frozen=True)
 class Live:
     """Hold the running stack, and where it is reached from outside."""
@@ -78,7 +82,7 @@ class Live:
 
 
 @contextlib.contextmanager
-def live_stack(upstreams: Upstreams) -> Iterator[Live]:
+def live_stack(upstreams: Upstreams, policy: PolicyFor = policy) -> Iterator[Live]:
     """Start the service on these upstreams, and a TLS front for it."""
     target: list[str] = []
 

@@ -109,12 +109,17 @@ def test_tests_on_the_page_pass(policy: Block, tests: Block, tmp_path: Any) -> N
     assert {result.name: result.message for result in results if not result.passed} == {}
 
 
+_TESTED_PAGES = {"docs/policy.md", "docs/providers.md"}
+
+
 def test_every_way_to_write_a_rule_is_tested_on_the_page() -> None:
     policies = {policy.name for policy, _ in _tested()}
     recipes = {
         block.name
         for block in POLICIES
-        if block.page == "docs/policy.md" and "rules" in _keys(block) and (block.mark or ("", ""))[0] != "error"
+        if block.page in {"docs/policy.md", "docs/providers.md"}
+        and "rules" in _keys(block)
+        and (block.mark or ("", ""))[0] != "error"
     }
     warnings = {b.name for b in POLICIES if b.section.startswith("`")}
     assert recipes - warnings <= policies

@@ -24,6 +24,7 @@ from vending.oidc.keys import MAX_KID_LENGTH
 from vending.oidc.token import MAX_TOKEN_LENGTH, peek
 from vending.oidc.types import RawToken
 from vending.oidc.verify import Verifier
+from vending.policy.providers.presets import PRESETS
 
 R = Reason
 
@@ -568,6 +569,9 @@ def respace_claims(f: Forge) -> str:
 # --- Registered claims: of the right type, for us, now ----------------------------------------------------------------
 
 OTHER = "https://other.example"
+WORKSPACE = "ari:cloud:bitbucket::workspace/a1b2c3d4-0001-4000-8000-00000000000a"
+WORKSPACES = PRESETS["bitbucket"].extra_audience
+"""What Bitbucket appends to the audience that a step asks for."""
 
 
 def bad_date(name: str, value: Any) -> Attack:
@@ -620,6 +624,18 @@ CLAIMS = [
         {"allow_extra_audiences": True},
         aud=[AUDIENCE, 7],
     ),
+    *[
+        claim(f"aud {named}", R.AUDIENCE_MISMATCH, {"extra_audience": WORKSPACES}, aud=audiences)
+        for named, audiences in (
+            ("that the platform appends, alone", [WORKSPACE]),
+            ("that the platform appends, as text", WORKSPACE),
+            ("that the platform appends, beside another", [OTHER, WORKSPACE]),
+            ("that the platform appends, beside ours and another", [AUDIENCE, OTHER, WORKSPACE]),
+            ("like the one that the platform appends, longer", [AUDIENCE, f"{WORKSPACE}0"]),
+            ("of ours twice, beside the one that the platform appends", [AUDIENCE, AUDIENCE, WORKSPACE]),
+        )
+    ],
+    claim("aud with what another platform appends", R.AUDIENCE_MISMATCH, aud=[AUDIENCE, WORKSPACE]),
     claim("aud of the file where the issuer has its own", R.AUDIENCE_MISMATCH, {"audience": OTHER}),
     claim("no exp", R.CLAIM_MISSING, exp=OMIT),
     claim("no iat", R.CLAIM_MISSING, iat=OMIT),
@@ -745,6 +761,12 @@ GOOD: list[tuple[str, Callable[[Forge], str], dict[str, Any]]] = [
     ("with aud as a list of one", lambda f: f.token(f.claims(aud=[AUDIENCE])), {}),
     ("with further audiences, where allowed", lambda f: f.token(f.claims(aud=[OTHER, AUDIENCE])),
      {"allow_extra_audiences": True}),
+    ("with the audience that the platform appends", lambda f: f.token(f.claims(aud=[AUDIENCE, WORKSPACE])),
+     {"extra_audience": WORKSPACES}),
+    ("with the audience that the platform puts first", lambda f: f.token(f.claims(aud=[WORKSPACE, AUDIENCE])),
+     {"extra_audience": WORKSPACES}),
+    ("without the audience that the platform may append", lambda f: f.token(f.claims(aud=AUDIENCE)),
+     {"extra_audience": WORKSPACES}),
     ("without nbf", lambda f: f.token(f.claims(nbf=OMIT)), {}),
     ("without sub", lambda f: f.token(f.claims(sub=OMIT)), {}),
     ("with times that are not whole seconds", lambda f: f.token(f.claims(iat=NOW + 0.5, exp=NOW + 9.25)), {}),

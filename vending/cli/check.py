@@ -26,7 +26,7 @@ def register(commands: Commands) -> None:
         "check",
         run,
         description="Parse and lint each POLICY by itself, as the app would load it; a directory is one policy.\n"
-        "docs/policy.md explains every code. VENDING_CUSTOM_HOSTS and VENDING_ALLOW_LOOPBACK count as in the app.",
+        "docs/lint.md explains every code. VENDING_CUSTOM_HOSTS and VENDING_ALLOW_LOOPBACK count as in the app.",
         exit_status="Exit status: 0 fine, 1 errors (with --strict also warnings), 2 the command cannot run as it was "
         "called.",
     )

@@ -47,14 +47,21 @@ def _check_audience(claims: Claims, issuer: Issuer, now: float) -> None:
     audiences = audience if isinstance(audience, list) else [audience]
     if not all(isinstance(value, str) for value in audiences):
         raise _invalid("aud", "is not a string or a list of strings")
-    accepted = issuer.audience in audiences if issuer.allow_extra_audiences else audiences == [issuer.audience]
-    if not accepted:
+    if not _is_ours(audiences, issuer):
         # A token with further audiences may have been taken from a service that they name, and replayed here.
         raise Refusal(
             Reason.AUDIENCE_MISMATCH,
             f"Ask your platform for a token with the audience {quote(issuer.audience)} and no other; "
             f"this one is for {quote(', '.join(map(str, audiences)) or 'nobody')}.",
         )
+
+
+def _is_ours(audiences: list[object], issuer: Issuer) -> bool:
+    if issuer.allow_extra_audiences:
+        return issuer.audience in audiences
+    appended = issuer.extra_audience
+    ours = [value for value in audiences if appended is None or not appended.fullmatch(str(value))]
+    return ours == [issuer.audience] or audiences == [issuer.audience]
 
 
 def _check_expiry(claims: Claims, issuer: Issuer, now: float) -> None:

@@ -6,6 +6,7 @@ that nobody verified cannot reach a decision (mypy proves it).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NewType, TypeAlias
@@ -60,7 +61,8 @@ class Issuer:
 
     `url` is compared with `iss` character by character; `max_token_lifetime` is in seconds. With `static_keys` (a JWK
     set, RFC 7517 section 5, already parsed as JSON) nothing is ever fetched. `ca_pem` replaces the public certificate
-    authorities for this issuer alone.
+    authorities for this issuer alone. `extra_audience` matches what the platform appends to the audience that a
+    job asks for, which is accepted beside ours and never instead of it.
     """
 
     name: str
@@ -71,5 +73,6 @@ class Issuer:
     replay: Replay
     enabled: bool = True
     allow_extra_audiences: bool = False
+    extra_audience: re.Pattern[str] | None = None
     static_keys: Claims | None = field(default=None, repr=False)
     ca_pem: str | None = field(default=None, repr=False)

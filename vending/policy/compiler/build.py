@@ -225,6 +225,7 @@ class _Builder:
             replay=entry.replay or preset.replay,
             enabled=entry.enabled,
             allow_extra_audiences=entry.allow_extra_audiences,
+            extra_audience=preset.extra_audience,
             static_keys=self._static_keys(entry, path),
             ca_pem=self._ca(entry, path),
         )

@@ -1,6 +1,6 @@
 """Criticise a policy that loads: what its author may not want, and what to write instead. Changes no decision.
 
-`POLICY_CHECKS`, `RULE_CHECKS` and `CONDITION_CHECKS` list everything that is looked for. docs/policy.md explains every
+`POLICY_CHECKS`, `RULE_CHECKS` and `CONDITION_CHECKS` list everything that is looked for. docs/lint.md explains every
 code with an example and a fix, and a test holds the two together.
 """
 

@@ -1,4 +1,4 @@
-"""What lint may find, by name. Finds nothing itself; docs/policy.md explains each code with an example and a fix."""
+"""What lint may find, by name. Finds nothing itself; docs/lint.md explains each code with an example and a fix."""
 
 from __future__ import annotations
 
