@@ -73,6 +73,7 @@ def test_every_operations_event_is_written_somewhere(query: str) -> None:
 def test_each_situation_has_its_alert() -> None:
     assert {alert["name"] for alert in ALERTS} == {
         "denials",
+        "host-refusals",
         "issuer-keys",
         "policy",
         "registry-refusals",
@@ -85,6 +86,16 @@ def test_a_wider_grant_is_the_most_severe_and_never_tolerated() -> None:
     [alert] = [alert for alert in ALERTS if alert["name"] == "wider-grant"]
     assert (alert["severity"], alert["threshold"]) == (0, 0)
     assert min(other["severity"] for other in ALERTS if other is not alert) > 0
+
+
+def test_what_anybody_can_cause_never_raises_the_alert_on_the_apps_own_errors() -> None:
+    """The host refuses a large body with a 500 before anyone is authenticated; only invocations count as the app's."""
+    alerts = {alert["name"]: alert for alert in ALERTS}
+    own, host = alerts["server-errors"], alerts["host-refusals"]
+    assert "| where isnotempty(customDimensions.InvocationId)" in own["query"]
+    assert "| where isempty(customDimensions.InvocationId)" in host["query"]
+    assert own["query"][:2] == host["query"][:2] == ["requests", "| where toint(resultCode) >= 500"]
+    assert host["severity"] > own["severity"]
 
 
 def test_the_workbook_has_a_part_for_each_question() -> None:
