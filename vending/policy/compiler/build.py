@@ -22,7 +22,7 @@ from vending.policy.engine.policy import (
     PolicyIssuer,
     Registry,
 )
-from vending.policy.engine.repositories import RESERVED_FILTERS
+from vending.policy.engine.repositories import RESERVED_FILTERS, Maps
 from vending.policy.language.models import (
     IdentityModel,
     IssuerModel,
@@ -71,7 +71,7 @@ class _Builder:
         self._check_hosts_unique(registries)
         issuers = {name: self._issuer(name, entry) for name, entry in model.issuers.items()}
         self._check_maps()
-        compiler = RuleCompiler(self.document, issuers, frozenset(registries), model.maps)
+        compiler = RuleCompiler(self.document, issuers, frozenset(registries), self._maps())
         rules = compiler.compile(model.rules, model.deny)
         self.findings += compiler.findings
         audit = model.audit.claims if model.audit else []
@@ -286,6 +286,21 @@ class _Builder:
             self._add(path, Code.FILE, f"{name} cannot be understood")
             return None
 
+    def _maps(self) -> Maps:
+        """Return the maps whose values are names; the others, and what else has no effect yet, are refused."""
+        for section in ("conditions", "lists", "files", "never"):
+            if getattr(self.model, section):
+                self._add((section,), Code.UNKNOWN_KEY, f"{section} has no effect yet", at_key=True)
+        for number, rule in enumerate(self.model.rules):
+            if any(isinstance(grant.registry, list) and len(grant.registry) > 1 for grant in rule.grant):
+                self._add(("rules", number), Code.UNKNOWN_KEY, "only one registry has an effect yet")
+        maps: dict[str, dict[str, str]] = {}
+        for name, table in self.model.maps.items():
+            maps[name] = {key: value for key, value in table.items() if isinstance(value, str)}
+            if len(maps[name]) < len(table):
+                self._add(("maps", name), Code.UNKNOWN_KEY, "lists in maps have no effect yet", at_key=True)
+        return maps
+
     # --- Maps ---------------------------------------------------------------------------------------------------------
 
     def _check_maps(self) -> None:
@@ -293,7 +308,7 @@ class _Builder:
             if name in RESERVED_FILTERS:
                 self._add(("maps", name), Code.CONFLICT, f"{name} is a word of templates; choose another", at_key=True)
             for key, repository in table.items():
-                if not is_repository_name(repository):
+                if isinstance(repository, str) and not is_repository_name(repository):
                     self._add(("maps", name, key), Code.REPOSITORY, f"{repository!r} is no repository name")
 
 

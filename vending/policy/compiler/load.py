@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from vending.policy.compiler.build import build
-from vending.policy.compiler.mending import Draft
+from vending.policy.compiler.intact import is_read_in_part, keep_intact
 from vending.policy.engine.policy import digest_of_files
 from vending.policy.language import document as documents
 from vending.policy.language.problems import Code, PolicyError, Problem
@@ -131,16 +131,16 @@ def _load(document: Document, environment: Environment, files: _SideFiles, sha25
 def _find_all(
     document: Document, findings: list[Finding], environment: Environment, files: _SideFiles
 ) -> list[Finding]:
-    """Find everything at once: what does not fit the models, and what is wrong with the rest."""
+    """Find everything at once: what does not fit the models, and what is wrong with the entries that do."""
     if not isinstance(document.data, dict):
         return findings
-    draft = Draft(document.data, document.broken)
-    found = [finding for finding in findings if draft.is_certain(finding)]
-    model = draft.mend(findings)
-    if model is not None:
-        _, more = build(model, document, environment, files.read, sha256="")
-        found += [finding for finding in map(draft.restore, more) if draft.is_certain(finding)]
-    return found
+    intact = keep_intact(document, findings)
+    found = [finding for finding in findings if not is_read_in_part(document, finding)]
+    model, _ = validate(intact.document.data)
+    if model is None:
+        return found
+    _, more = build(model, intact.document, environment, files.read, sha256="")
+    return [*found, *intact.restore(more)]
 
 
 @dataclass(frozen=True, slots=True)

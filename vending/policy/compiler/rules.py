@@ -14,7 +14,7 @@ from vending.policy.engine.globs import Glob, compile_glob, has_substance, is_li
 from vending.policy.engine.index import Index
 from vending.policy.engine.policy import Deny, Grant, IssuerRules, Rule
 from vending.policy.engine.repositories import Entry, Maps, RepositoryError, Template, compile_entry, compile_plain
-from vending.policy.language.models import DenyModel, GrantModel, RuleModel, as_list, day
+from vending.policy.language.models import Absent, DenyModel, GrantModel, InList, RuleModel, as_list, moment
 from vending.policy.language.problems import Code, Finding, Location
 from vending.policy.providers.preset import ClaimType, Preset
 from vending.policy.providers.presets import PRESETS
@@ -22,6 +22,7 @@ from vending.policy.providers.presets import PRESETS
 if TYPE_CHECKING:
     from vending.policy.engine.policy import PolicyIssuer
     from vending.policy.language.document import Document
+    from vending.policy.language.models import ConditionValue
 
 T = TypeVar("T")
 
@@ -84,6 +85,7 @@ class RuleCompiler:
         self._providers = {name: _Provider.of(issuer.preset) for name, issuer in self.issuers.items()}
         self._check_names("rules", (rule.name for rule in rules))
         self._check_names("deny", (deny.name for deny in denies))
+        self._refuse_what_is_not_compiled(rules, denies)
         of_issuer: dict[str, tuple[list[Rule], list[Deny]]] = {name: ([], []) for name in self.issuers}
         for number, rule in enumerate(rules):
             for compiled in self._rule(rule, ("rules", number)):
@@ -92,6 +94,18 @@ class RuleCompiler:
             for issuer, compiled_deny in self._deny(deny, ("deny", number)):
                 of_issuer[issuer][1].append(compiled_deny)
         return {name: _file(tuple(r), tuple(d), self._providers[name].refused) for name, (r, d) in of_issuer.items()}
+
+    def _refuse_what_is_not_compiled(self, rules: Sequence[RuleModel], denies: Sequence[DenyModel]) -> None:
+        """Refuse the parts of the language that are read and have no effect yet."""
+        sections: list[tuple[str, Sequence[RuleModel | DenyModel]]] = [("rules", rules), ("deny", denies)]
+        for section, entries in sections:
+            for number, entry in enumerate(entries):
+                absent = {"use", "when_any", *(["not_before"] if section == "rules" else [])}
+                for key in sorted(absent & entry.model_fields_set):
+                    self._add((section, number, key), Code.UNKNOWN_KEY, f"{key} has no effect yet", at_key=True)
+                for where in (entry.when or {}, entry.unless or {}):
+                    if any(isinstance(value, InList | Absent) for value in where.values()):
+                        self._add((section, number), Code.UNKNOWN_KEY, "in and absent have no effect yet")
 
     def _add(self, path: Location, code: Code, message: str, *, at_key: bool = False) -> None:
         self.findings.append(Finding(path, code, message, at_key))
@@ -106,7 +120,7 @@ class RuleCompiler:
 
     def _rule(self, rule: RuleModel, path: Location) -> Iterable[Rule]:
         grants = tuple(
-            self._grant(grant, (*path, "grant", number), grant.registry, templates=True)
+            self._grant(grant, (*path, "grant", number), as_list(grant.registry)[0], templates=True)
             for number, grant in enumerate(rule.grant)
         )
         expires = self._expires(rule, path)
@@ -139,7 +153,9 @@ class RuleCompiler:
     ) -> tuple[tuple[Condition, ...], tuple[Condition, ...]]:
         when = self._compile(rule.when, (*path, "when"), provider)
         unless = self._compile(rule.unless, (*path, "unless"), provider)
-        if len(when) == len(rule.when):
+        if not rule.when:
+            self._add((*path, "when"), Code.MISSING_KEY, "when is missing; add it", at_key=True)
+        elif len(when) == len(rule.when):
             self._check_pinned(when, path, issuer, provider)
         return when, unless
 
@@ -147,23 +163,23 @@ class RuleCompiler:
         if rule.expires is None:
             return None
         try:
-            return day(rule.expires)
+            return moment(rule.expires)
         except ValueError:
             self._add((*path, "expires"), Code.DATE, f"the calendar has no day {rule.expires}")
             return None
 
     def _issuers(self, issuer: str | list[str], path: Location) -> list[str]:
         """Return the issuers that exist, each once."""
-        known: list[str] = []
+        named: list[str] = []
         for number, name in enumerate(as_list(issuer)):
             place = (*path, "issuer", number) if isinstance(issuer, list) else (*path, "issuer")
+            if name in named:
+                self._add(place, Code.DUPLICATE_NAME, f"{name!r} is listed twice; remove one")
+                continue
+            named.append(name)
             if name not in self._providers:
                 self._add(place, Code.REFERENCE, f"there is no issuer {name!r}; there are {_names(self._providers)}")
-            elif name in known:
-                self._add(place, Code.DUPLICATE_NAME, f"{name!r} stands twice; remove one")
-            else:
-                known.append(name)
-        return known
+        return [name for name in named if name in self._providers]
 
     def _check_pinned(self, when: tuple[Condition, ...], path: Location, issuer: str, provider: _Provider) -> None:
         """Refuse a rule that strangers satisfy: callers of other tenants, or anybody."""
@@ -256,11 +272,15 @@ class RuleCompiler:
         return None
 
     def _compile(
-        self, conditions: Mapping[str, Scalar | list[Scalar]] | None, path: Location, provider: _Provider
+        self, conditions: Mapping[str, ConditionValue] | None, path: Location, provider: _Provider
     ) -> tuple[Condition, ...]:
         if conditions is None:
             return _NO_CONDITIONS
-        compiled = (self._condition(key, value, (*path, key), provider) for key, value in conditions.items())
+        compiled = (
+            self._condition(key, value, (*path, key), provider)
+            for key, value in conditions.items()
+            if not isinstance(value, InList | Absent)
+        )
         return tuple(condition for condition in compiled if condition is not None)
 
     def _condition(

@@ -59,6 +59,7 @@ _NUMBER_LIKE = re.compile(
     )""",
     re.VERBOSE,
 )
+_UTC_MINUTE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}Z")
 _TIME_LIKE = re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?:[Tt ].*)?")
 _NULLS: Final = frozenset({"", "~", "null", "Null", "NULL"})
 _TRUTHS: Final = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
@@ -81,7 +82,7 @@ class _Locator(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """Hold a file's data and the way back to its lines. `data` is what JSON can say, plus dates from YAML."""
+    """Hold a file's data and the way back to its lines. `data` is what JSON can say, plus days and times from YAML."""
 
     name: str
     data: Any
@@ -424,8 +425,17 @@ class _YamlBuilder:
             except ValueError:
                 return self._reject(path, place, Code.DATE, f"the calendar has no day {text}; quote it if it is text")
         if _TIME_LIKE.fullmatch(text):
-            return self._reject(path, place, Code.AMBIGUOUS_SCALAR, f"{text} looks like a time; put quotes around it")
+            return self._time(text, path, place)
         return text
+
+    def _time(self, text: str, path: Location, place: Place) -> Any:
+        """Read a time in UTC to the minute; every other form is read in different ways."""
+        if not _UTC_MINUTE.fullmatch(text):
+            return self._reject(path, place, Code.AMBIGUOUS_SCALAR, f"{text} looks like a time; put quotes around it")
+        try:
+            return datetime.datetime.fromisoformat(text)
+        except ValueError:
+            return self._reject(path, place, Code.DATE, f"the calendar has no time {text}")
 
     def _reject(self, path: Location, place: Place, code: Code, message: str) -> object:
         self.notes.add(path, place, code, message)

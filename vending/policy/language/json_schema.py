@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic.json_schema import GenerateJsonSchema
 
-from vending.policy.language.models import DATE, PolicyModel
+from vending.policy.language.models import MOMENT, PolicyModel
 
 if TYPE_CHECKING:
     from pydantic.json_schema import JsonSchemaValue
@@ -46,8 +46,11 @@ class _Generator(GenerateJsonSchema):
         return made
 
     def date_schema(self, schema: core_schema.DateSchema) -> JsonSchemaValue:
-        # A date in YAML is text to every reader of the schema.
-        return {"pattern": DATE, "type": "string"}
+        # A day or a time in YAML is text to every reader of the schema.
+        return {"pattern": MOMENT, "type": "string"}
+
+    def datetime_schema(self, schema: core_schema.DatetimeSchema) -> JsonSchemaValue:
+        return {"pattern": MOMENT, "type": "string"}
 
 
 def policy_schema() -> dict[str, Any]:

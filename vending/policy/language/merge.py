@@ -7,6 +7,7 @@ the file, line and column of every entry.
 
 from __future__ import annotations
 
+import datetime
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 SUFFIXES: Final = frozenset({".yaml", ".yml", ".json"})
 _LISTS: Final = ("rules", "deny")
 _ANYWHERE: Final = frozenset({*_LISTS, "maps"})
-_NAMED: Final = ("registries", "identities", "issuers", "maps")
+_NAMED: Final = ("registries", "identities", "issuers", "maps", "conditions", "lists", "files")
 
 
 def policy_files(directory: Path) -> list[Path]:
@@ -131,7 +132,12 @@ def compiled_bytes(document: Document, directory: Path, read_file: Callable[[str
     if "issuers" in data:
         data["issuers"] = {name: _inline(issuer, read_file) for name, issuer in data["issuers"].items()}
     data["sources"] = _sources(document, f"{directory}/")
-    return json.dumps(data, default=str, separators=(",", ":")).encode() + b"\n"
+    return json.dumps(data, default=_moment, separators=(",", ":")).encode() + b"\n"
+
+
+def _moment(value: datetime.date) -> str:
+    """Write a day, or a time in UTC to the minute, as the language does."""
+    return f"{value:%Y-%m-%dT%H:%MZ}" if isinstance(value, datetime.datetime) else value.isoformat()
 
 
 def _inline(issuer: Mapping[str, Any], read_file: Callable[[str], bytes]) -> dict[str, Any]:
@@ -147,7 +153,7 @@ def _sources(document: Document, prefix: str) -> dict[str, dict[str, str]]:
     """Tabulate file, line and column of every entry by its name."""
     entries: list[tuple[str, str, Location]] = [
         (section, entry["name"], (section, number))
-        for section in _LISTS
+        for section in (*_LISTS, "never")
         for number, entry in enumerate(document.data.get(section, ()))
     ]
     entries += [(section, name, (section, name)) for section in _NAMED for name in document.data.get(section, ())]

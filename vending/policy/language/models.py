@@ -8,7 +8,7 @@ import datetime
 import re
 from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, Literal, TypeAlias, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
 from pydantic_core import core_schema
 
 from vending.acr.scope import COMPONENT_PATTERN, MAX_NAME_LENGTH
@@ -29,7 +29,9 @@ GUID: Final = r"^[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-
 URL: Final = r"^https?://[A-Za-z0-9\-._~:/\[\]!$&'()*+,;=%]+$"
 DURATION: Final = r"^[1-9][0-9]{0,6}[smhd]$"
 SECRET: Final = rf"^{SECRET_PREFIX}[A-Za-z0-9_]+$"
-DATE: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
+MOMENT: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}Z)?$"
+LINT_CODE: Final = r"^[a-z_]{1,64}$"
+FILE_NAME: Final = r"^[^/\\\x00-\x1f\x7f.][^/\\\x00-\x1f\x7f]{0,254}$"
 IDENTITY_RESOURCE: Final = (
     r"^/subscriptions/[0-9A-Fa-f-]{36}/[Rr]esource[Gg]roups/[^/]+/providers/"
     r"[Mm]icrosoft\.[Mm]anaged[Ii]dentity/[Uu]ser[Aa]ssigned[Ii]dentities/[^/]+$"
@@ -55,6 +57,12 @@ class _Says:
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         return {**handler(schema), **self.also}
+
+
+def _only_true(value: bool) -> bool:
+    if not value:
+        raise ValueError("only true means something here")
+    return value
 
 
 _NO_THREE_STARS: Final[dict[str, Any]] = {"not": {"pattern": r"\*{3}"}}
@@ -118,7 +126,53 @@ Scalar: TypeAlias = Annotated[
     ConditionText | bool | Integer,
     _Says("a condition compares with text, true or false, or a whole number; put quotes around anything else"),
 ]
-Conditions: TypeAlias = Annotated[dict[Text, OneOrMany[Scalar]], Field(min_length=1)]
+
+
+class Strict(BaseModel):
+    """Accept exactly what is declared, of exactly the declared type."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class InList(Strict):
+    """Any value of a list of the policy."""
+
+    name: Annotated[Name, Field(alias="in", description="The list, by its name under lists.")]
+
+
+class Absent(Strict):
+    """No value: the claim is missing or null."""
+
+    absent: Annotated[
+        bool,
+        AfterValidator(_only_true),
+        Field(description="true: the claim is missing or null."),
+        _Says("write absent: true; for a claim that must be there, write its values", also={"const": True}),
+    ]
+
+
+def _kind_of_value(value: object) -> str:
+    """Name the form of a condition's value; the names occur in no policy."""
+    if isinstance(value, list):
+        return "<list>"
+    if isinstance(value, dict):
+        return "<in>" if "in" in value else "<absent>" if "absent" in value else "<value>"
+    return "<in>" if isinstance(value, InList) else "<absent>" if isinstance(value, Absent) else "<value>"
+
+
+ConditionValue: TypeAlias = "Scalar | list[Scalar] | InList | Absent"
+if TYPE_CHECKING:
+    _ConditionValue: TypeAlias = ConditionValue
+else:
+    _ConditionValue = Annotated[
+        Annotated[Scalar, Tag("<value>")]
+        | Annotated[list[Scalar], Field(min_length=1), Tag("<list>")]
+        | Annotated[InList, Tag("<in>")]
+        | Annotated[Absent, Tag("<absent>")],
+        Discriminator(_kind_of_value),
+    ]
+Conditions: TypeAlias = Annotated[dict[Text, _ConditionValue], Field(min_length=1)]
+WhenAny: TypeAlias = Annotated[list[Conditions], Field(min_length=1)]
 Action: TypeAlias = Literal["pull", "push", "delete", "metadata_read", "metadata_write"]
 Actions: TypeAlias = Annotated[list[Action], Field(min_length=1)]
 RepositoryName: TypeAlias = Annotated[
@@ -149,14 +203,28 @@ RepositoryEntry: TypeAlias = Annotated[
 ]
 Repositories: TypeAlias = Annotated[list[RepositoryEntry], Field(min_length=1)]
 RepositoryPatterns: TypeAlias = Annotated[list[RepositoryPattern], Field(min_length=1)]
+if TYPE_CHECKING:
+    MapValue: TypeAlias = str | list[str]
+else:
+    MapValue = Annotated[
+        Annotated[RepositoryName, Tag("one")] | Annotated[RepositoryPatterns, Tag("many")],
+        Discriminator(_one_or_many),
+    ]
 Algorithm: TypeAlias = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 PresetName: TypeAlias = Literal[
     "github", "gitlab", "azure-devops", "circleci", "bitbucket", "buildkite", "terraform-cloud", "kubernetes",
     "google", "entra", "spacelift", "generic",
 ]  # fmt: skip
-Day: TypeAlias = Annotated[
-    datetime.date | Annotated[str, Field(pattern=DATE)],
-    _Says("write the last valid day as YYYY-MM-DD"),
+Moment: TypeAlias = Annotated[
+    datetime.datetime | datetime.date | Annotated[str, Field(pattern=MOMENT)],
+    _Says("write a day as YYYY-MM-DD, or a time in UTC to the minute as YYYY-MM-DDTHH:MMZ"),
+]
+Accepted: TypeAlias = Annotated[
+    dict[
+        Annotated[str, Field(pattern=LINT_CODE), _Says("write the code of a warning, as check prints it")],
+        Annotated[str, Field(min_length=1, max_length=MAX_TEXT), _Says("write the reason, for whoever reads this")],
+    ],
+    Field(min_length=1),
 ]
 
 
@@ -172,6 +240,19 @@ def _if(key: str, values: list[str], then: dict[str, Any]) -> dict[str, Any]:
     return {"if": {"properties": {key: {"enum": values}}, "required": [key]}, "then": then}
 
 
+_ACCEPT: Final = Field(
+    description="Warnings of check that are right for this entry: code to reason.",
+    examples=[{"no_immutable_id": "repositories of one owner, SEC-12"}],
+)
+_USE: Final = Field(
+    description="Named conditions, one or several; all that is in them must hold besides what is written here."
+)
+_NOT_BEFORE: Final = Field(
+    description="The first valid day, or the first valid minute, UTC.", examples=["2027-01-01", "2027-01-01T08:00Z"]
+)
+_EXPIRES: Final = Field(
+    description="The last valid day, or the minute at which it ends, UTC.", examples=["2027-06-30", "2027-06-30T18:00Z"]
+)
 _WITHOUT_ISSUER: Final = [name for name, preset in PRESETS.items() if preset.default_issuer is None]
 _GRANTS_SOMETHING: Final[dict[str, Any]] = {
     **_together("repositories", "actions"),
@@ -180,12 +261,6 @@ _GRANTS_SOMETHING: Final[dict[str, Any]] = {
         {"properties": {"catalog": {"const": True}}, "required": ["catalog"]},
     ],
 }
-
-
-class Strict(BaseModel):
-    """Accept exactly what is declared, of exactly the declared type."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class RegistryModel(Strict):
@@ -224,6 +299,7 @@ class RegistryModel(Strict):
     authority_host: Annotated[
         Host | None, Field(description="The Entra authority's bare host name; only for cloud: custom.")
     ] = None
+    accept: Annotated[Accepted, _ACCEPT] = {}
 
 
 class ManagedIdentityModel(Strict):
@@ -337,14 +413,31 @@ class IssuerModel(Strict):
         None
     )
     enabled: Annotated[bool, Field(description="false refuses every token of this issuer.")] = True
+    accept: Annotated[Accepted, _ACCEPT] = {}
+
+
+class NamedConditionModel(Strict):
+    """A piece of conditions, for use in rules and deny entries."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"anyOf": [{"required": [key]} for key in ("when", "when_any", "unless")]}
+    )
+
+    when: Annotated[Conditions, Field(description="All must hold.")] = {}
+    when_any: Annotated[
+        WhenAny, Field(description="All of at least one of these must hold; only for rules to use.")
+    ] = []
+    unless: Annotated[
+        Conditions, Field(description="As in the rule or deny entry that uses it: excludes, or exempts.")
+    ] = {}
 
 
 class GrantModel(Strict):
-    """What a rule grants in one registry."""
+    """What a rule grants in one registry, or the same in several."""
 
     model_config = ConfigDict(json_schema_extra=_GRANTS_SOMETHING)
 
-    registry: Annotated[RegistryName, Field(description="The registry, by name.")]
+    registry: Annotated[OneOrMany[RegistryName], Field(description="The registry, by name, or several.")]
     repositories: Annotated[
         Repositories | None,
         Field(
@@ -362,6 +455,8 @@ class GrantModel(Strict):
 class RuleModel(Strict):
     """Who gets what: grants for callers of an issuer whose conditions hold."""
 
+    model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": [key]} for key in ("when", "when_any", "use")]})
+
     name: Annotated[Name, Field(description="Unique among rules; shown to callers whom the rule is about.")]
     description: Annotated[Prose, Field(description="For people.")] = ""
     issuer: Annotated[OneOrMany[Name], Field(description="The issuer, by name, or several.")]
@@ -371,16 +466,26 @@ class RuleModel(Strict):
             description="All must hold: claim (or JSON Pointer) to a value, or a list of which any may match.",
             examples=[{"repository_id": "123456", "ref": ["refs/heads/main", "refs/tags/v*"]}],
         ),
-    ]
+    ] = {}
+    when_any: Annotated[
+        WhenAny,
+        Field(
+            description="All of at least one of these must hold, besides `when`.",
+            examples=[[{"ref": "refs/heads/main"}, {"ref": "refs/tags/v*"}]],
+        ),
+    ] = []
+    use: Annotated[OneOrMany[Name], _USE] = []
     unless: Annotated[
         Conditions | None, Field(description="Excludes the caller when any holds, or its claim is missing.")
     ] = None
     grant: Annotated[list[GrantModel], Field(description="What the rule grants.", min_length=1)]
-    expires: Annotated[Day | None, Field(description="The last valid day, UTC.", examples=["2027-06-30"])] = None
+    not_before: Annotated[Moment | None, _NOT_BEFORE] = None
+    expires: Annotated[Moment | None, _EXPIRES] = None
     mode: Annotated[Literal["enforce", "audit"], Field(description="audit: evaluated and logged, grants nothing.")] = (
         "enforce"
     )
     enabled: Annotated[bool, Field(description="false has the effect of removing the rule.")] = True
+    accept: Annotated[Accepted, _ACCEPT] = {}
 
 
 class DenyModel(Strict):
@@ -393,6 +498,7 @@ class DenyModel(Strict):
                 **_together("repositories", "actions")["dependentRequired"],
                 "when": ["issuer"],
                 "unless": ["issuer"],
+                "use": ["issuer"],
             },
         }
     )
@@ -412,7 +518,31 @@ class DenyModel(Strict):
         Conditions | None, Field(description="Only when all hold; a claim of another type than written holds too.")
     ] = None
     unless: Annotated[Conditions | None, Field(description="Not when all of these hold.")] = None
+    use: Annotated[OneOrMany[Name], _USE] = []
+    not_before: Annotated[Moment | None, _NOT_BEFORE] = None
+    expires: Annotated[Moment | None, _EXPIRES] = None
     enabled: Annotated[bool, Field(description="false has the effect of removing the entry.")] = True
+    accept: Annotated[Accepted, _ACCEPT] = {}
+
+
+class NeverModel(DenyModel):
+    """What must never be granted to anybody whom it describes; denied at run time, and proved by check."""
+
+
+class FileBoundsModel(Strict):
+    """What one file of a directory may say; a key that is left out does not bound, but for deny."""
+
+    repositories: Annotated[
+        RepositoryPatterns | None,
+        Field(description="Its grants and denies stay within these.", examples=[["web/**"]]),
+    ] = None
+    registries: Annotated[
+        list[RegistryName] | None, Field(description="Its grants and denies name only these.", min_length=1)
+    ] = None
+    issuers: Annotated[
+        list[Name] | None, Field(description="Its rules and denies are about callers of these only.", min_length=1)
+    ] = None
+    deny: Annotated[bool, Field(description="true lets it have deny entries.")] = False
 
 
 class LimitsModel(Strict):
@@ -444,8 +574,12 @@ class SourcesModel(Strict):
     identities: dict[str, str] = {}
     issuers: dict[str, str] = {}
     maps: dict[str, str] = {}
+    conditions: dict[str, str] = {}
+    lists: dict[str, str] = {}
+    files: dict[str, str] = {}
     rules: dict[str, str] = {}
     deny: dict[str, str] = {}
+    never: dict[str, str] = {}
 
 
 class PolicyModel(Strict):
@@ -474,15 +608,45 @@ class PolicyModel(Strict):
     ] = {}
     issuers: Annotated[dict[Name, IssuerModel], Field(description="The issuers, by name.", min_length=1)]
     maps: Annotated[
-        dict[Name, Annotated[dict[Text, RepositoryName], Field(min_length=1)]],
+        dict[Name, Annotated[dict[Text, MapValue], Field(min_length=1)]],
         Field(
-            description="Tables for templates: a claim's value to a repository name.",
+            description="Tables for templates: a claim's value to a repository name, or to a list of names and "
+            "patterns.",
             min_length=1,
-            examples=[{"images": {"123456": "web/api"}}],
+            examples=[{"images": {"123456": "web/api"}}, {"images": {"123456": ["web/api", "web/api/**"]}}],
+        ),
+    ] = {}
+    conditions: Annotated[
+        dict[Name, NamedConditionModel],
+        Field(
+            description="Pieces of conditions, by name, for `use`.",
+            min_length=1,
+            examples=[{"people": {"unless": {"actor": "*[bot]"}}}],
+        ),
+    ] = {}
+    lists: Annotated[
+        dict[Name, Annotated[list[Scalar], Field(min_length=1)]],
+        Field(
+            description="Lists of values, by name, for conditions: {in: name}.",
+            min_length=1,
+            examples=[{"pay-repositories": ["640000001", "640000002"]}],
+        ),
+    ] = {}
+    files: Annotated[
+        dict[
+            Annotated[str, Field(pattern=FILE_NAME), _Says("write the name of a file beside this one")], FileBoundsModel
+        ],
+        Field(
+            description="What each other file of the directory may say; with this, every one is listed.",
+            min_length=1,
+            examples=[{"team-web.yaml": {"repositories": ["web/**"], "registries": ["prod"]}}],
         ),
     ] = {}
     rules: Annotated[list[RuleModel], Field(description="Who gets what. Their order means nothing.")] = []
     deny: Annotated[list[DenyModel], Field(description="What nobody gets; deny wins over every rule.")] = []
+    never: Annotated[
+        list[NeverModel], Field(description="What must never be granted: check proves it, and the app denies it.")
+    ] = []
     limits: Annotated[LimitsModel, Field(description="Limits of each caller.")] = LimitsModel()
     audit: Annotated[AuditModel | None, Field(description="Additions to the audit log.")] = None
     sources: Annotated[SourcesModel | None, Field(description="Written by compile; leave it out.")] = None
@@ -493,9 +657,14 @@ def seconds(duration: str) -> int:
     return int(duration[:-1]) * _SECONDS[duration[-1]]
 
 
-def day(value: datetime.date | str) -> datetime.date:
-    """Turn an `expires` value into a date. Raises `ValueError` for a day that the calendar does not have."""
-    return value if isinstance(value, datetime.date) else datetime.date.fromisoformat(value)
+def moment(value: datetime.date | str) -> datetime.date:
+    """Turn a value of `expires` or `not_before` into a day, or a time in UTC.
+
+    Raises `ValueError` for one that the calendar does not have.
+    """
+    if not isinstance(value, str):
+        return value
+    return datetime.datetime.fromisoformat(value) if "T" in value else datetime.date.fromisoformat(value)
 
 
 def as_list(value: T | list[T]) -> list[T]:
@@ -509,9 +678,12 @@ _LOCATIONS: Final[tuple[tuple[re.Pattern[str], type[BaseModel]], ...]] = tuple(
         (r"", PolicyModel),
         (r"registries/[^/]+", RegistryModel),
         (r"issuers/[^/]+", IssuerModel),
+        (r"conditions/[^/]+", NamedConditionModel),
+        (r"files/[^/]+", FileBoundsModel),
         (r"rules/#", RuleModel),
         (r"rules/#/grant/#", GrantModel),
         (r"deny/#", DenyModel),
+        (r"never/#", NeverModel),
         (r"limits", LimitsModel),
         (r"audit", AuditModel),
         (r"sources", SourcesModel),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from vending.policy.engine.globs import has_substance, is_literal
 from vending.policy.engine.repositories import Insertion, compile_template
+from vending.policy.language.models import as_list
 from vending.policy.lint.codes import Findings, Lint, finding
 from vending.policy.lint.containment import contains
 from vending.policy.lint.implication import excludes, implies
@@ -37,7 +38,8 @@ def denied_grant(rule: RuleSubject, view: View, now: float) -> Findings:
     for number, grant in enumerate(rule.model.grant):
         path: Location = (*rule.path, "grant", number)
         covering = [
-            [d.covers for d in of_issuer if d.covers.registry in {None, grant.registry}] for of_issuer in denies
+            [d.covers for d in of_issuer if d.covers.registry in {None, as_list(grant.registry)[0]}]
+            for of_issuer in denies
         ]
         if grant.catalog and all(any(covers.catalog for covers in of_issuer) for of_issuer in covering):
             yield finding(
@@ -91,7 +93,7 @@ def _patterns(text: str, view: View) -> list[str]:
     """Return patterns that together match every name which an entry can stand for."""
     if "{" not in text:
         return [text]
-    template = compile_template(text, view.loaded.model.maps)
+    template = compile_template(text, view.maps)
     choices = [_choices(part) for part in template.parts]
     if prod(map(len, choices)) > _MAX_NAMES:
         choices = [[_widest(part)] for part in template.parts]
@@ -130,7 +132,7 @@ def pull_without_metadata_read(rule: RuleSubject, view: View, now: float) -> Fin
 
 def _lacking(rule: RuleSubject, has: str, lacks: str) -> Iterator[tuple[Location, str]]:
     """Find grants that give one action without another that no grant of the rule gives for the same repositories."""
-    given = {(grant.registry, text) for _, grant, text in rule.entries() if lacks in (grant.actions or ())}
+    given = {(as_list(grant.registry)[0], text) for _, grant, text in rule.entries() if lacks in (grant.actions or ())}
     patterns = [(registry, text) for registry, text in given if not is_literal(text)]
     for number, grant in enumerate(rule.model.grant):
         actions = grant.actions or []
@@ -139,8 +141,10 @@ def _lacking(rule: RuleSubject, has: str, lacks: str) -> Iterator[tuple[Location
         names = [
             text
             for text in grant.repositories or ()
-            if (grant.registry, text) not in given
-            and not any(registry == grant.registry and contains(pattern, text) for registry, pattern in patterns)
+            if (as_list(grant.registry)[0], text) not in given
+            and not any(
+                registry == as_list(grant.registry)[0] and contains(pattern, text) for registry, pattern in patterns
+            )
         ]
         if names:
             yield (*rule.path, "grant", number, "actions"), ", ".join(names)
@@ -156,6 +160,6 @@ def grant_everything(rule: RuleSubject, view: View, now: float) -> Findings:
             yield finding(
                 Lint.GRANT_EVERYTHING,
                 path,
-                f"{text} covers whatever is in {grant.registry}, now and later; name repositories, or a prefix as in "
-                "web/**",
+                f"{text} covers whatever is in {', '.join(as_list(grant.registry))}, now and later; name repositories, "
+                "or a prefix as in web/**",
             )

@@ -21,7 +21,7 @@ def templates(rule: RuleSubject, view: View, now: float) -> Findings:
     for path, _, text in rule.entries():
         if "{" not in text:
             continue
-        for part in compile_template(text, view.loaded.model.maps).parts:
+        for part in compile_template(text, view.maps).parts:
             if isinstance(part, Insertion):
                 found = filter(None, (_judge(part, issuer, rule, path) for issuer in rule.issuers))
                 yield from [first for first in [next(found, None)] if first is not None]

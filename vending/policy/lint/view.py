@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 from vending.oidc.claim_path import ClaimPath, parse_key
 from vending.policy.engine.conditions import Scalar
 from vending.policy.engine.globs import is_literal
-from vending.policy.language.models import DenyModel, GrantModel, RuleModel, as_list
+from vending.policy.language.models import Absent, DenyModel, GrantModel, InList, RuleModel, as_list
 from vending.policy.language.problems import Location
 
 if TYPE_CHECKING:
     from vending.policy.compiler.load import Loaded
     from vending.policy.engine.policy import Deny, PolicyIssuer, Rule
+    from vending.policy.language.models import ConditionValue
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,14 @@ class View:
     twins: Mapping[object, RuleModel]
     """What a rule says, to the first rule that says so."""
 
+    @property
+    def maps(self) -> dict[str, dict[str, str]]:
+        """Return the maps, with their values that are names."""
+        return {
+            name: {key: value for key, value in table.items() if isinstance(value, str)}
+            for name, table in self.loaded.model.maps.items()
+        }
+
     @classmethod
     def of(cls, loaded: Loaded) -> View:
         """Look at a policy."""
@@ -123,10 +132,14 @@ class View:
 
 def _clauses(model: RuleModel | DenyModel, path: Location) -> tuple[Clause, ...]:
     return tuple(
-        Clause(where, key, parse_key(key), tuple(as_list(value)), (*path, where, key), isinstance(value, list))
+        Clause(where, key, parse_key(key), tuple(_values(value)), (*path, where, key), isinstance(value, list))
         for where, conditions in (("when", model.when), ("unless", model.unless))
         for key, value in (conditions or {}).items()
     )
+
+
+def _values(value: ConditionValue) -> list[Scalar]:
+    return [] if isinstance(value, InList | Absent) else as_list(value)
 
 
 def _meaning(rule: RuleModel) -> object:
@@ -135,7 +148,12 @@ def _meaning(rule: RuleModel) -> object:
         _said(rule.when),
         _said(rule.unless or {}),
         frozenset(
-            (grant.registry, frozenset(grant.repositories or ()), frozenset(grant.actions or ()), grant.catalog)
+            (
+                frozenset(as_list(grant.registry)),
+                frozenset(grant.repositories or ()),
+                frozenset(grant.actions or ()),
+                grant.catalog,
+            )
             for grant in rule.grant
         ),
         rule.mode,
@@ -143,8 +161,8 @@ def _meaning(rule: RuleModel) -> object:
     )
 
 
-def _said(conditions: Mapping[str, Scalar | list[Scalar]]) -> object:
+def _said(conditions: Mapping[str, ConditionValue]) -> object:
     # Python holds 1 and True for equal.
     return frozenset(
-        (parse_key(key), frozenset((type(item), item) for item in as_list(value))) for key, value in conditions.items()
+        (parse_key(key), frozenset((type(item), item) for item in _values(value))) for key, value in conditions.items()
     )
