@@ -29,6 +29,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "test": Command("test_policy", "run policy tests: recorded claims, a request, the expected outcome"),
     "explain": Command("explain", "show how a decision comes about, for the policy's owner"),
     "schema": Command("schema", "print the JSON Schema of the policy file"),
+    "init": Command("init", "write a policy repository that works"),
     "deliver": Command("deliver", "write a policy to its blob, and wait until the service has it in force"),
     "doctor": Command("doctor", "check policy, issuers, identities and registries, and say what to fix"),
 }
