@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -18,6 +20,7 @@ from tests.support.caller import GRANT_TYPE
 
 FORM = {"content-type": "application/x-www-form-urlencoded"}
 SCOPE = "repository:web/api:pull,push"
+SAMPLE = ("--policy", str(ROOT / "policy.yaml"), "--allow-sample-policy")
 
 # The platform brings these two itself, so they are no requirement of the app.
 PLATFORM = [RUNTIME, "azurefunctions-extensions-base==1.2.0"]
@@ -30,7 +33,7 @@ def build(target: Path, *options: str) -> Path:
 
 @pytest.fixture(scope="module")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(tmp_path_factory.mktemp("package") / "app.zip")
+    return build(tmp_path_factory.mktemp("package") / "app.zip", *SAMPLE)
 
 
 @pytest.fixture(scope="module")
@@ -60,12 +63,89 @@ def test_every_source_file_of_the_app_is_deployed(package: Path) -> None:
 
 
 def test_the_same_files_give_the_same_package(package: Path, tmp_path: Path) -> None:
-    assert build(tmp_path / "again.zip").read_bytes() == package.read_bytes()
+    assert build(tmp_path / "again.zip", *SAMPLE).read_bytes() == package.read_bytes()
 
 
 def test_telemetry_brings_its_own_requirements(tmp_path: Path) -> None:
     with zipfile.ZipFile(build(tmp_path / "app.zip", "--telemetry")) as archive:
         assert archive.read("requirements.txt") == (ROOT / "requirements-telemetry.txt").read_bytes()
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """A clone of what git knows here, to work in."""
+    folder = tmp_path / "clone"
+    succeed(["git", "clone", "--quiet", "--no-hardlinks", ROOT, folder])
+    for name in ("infra/package.py", ".funcignore"):
+        shutil.copy(ROOT / name, folder / name)
+    return folder
+
+
+def pack(clone: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(clone / "infra" / "package.py"), *options, str(clone / "app.zip")]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=clone)
+
+
+def test_no_policy_is_bundled_unless_one_is_named(clone: Path) -> None:
+    packed = pack(clone)
+    assert packed.returncode == 0
+    assert "policy" not in " ".join(name for name in packed.stdout.split() if "/" not in name)
+    assert "VENDING_POLICY" in packed.stderr
+
+
+@pytest.mark.parametrize("name", ["policy.json", "policy.yaml"])
+def test_a_policy_is_packed_under_the_name_that_the_app_looks_for(clone: Path, name: str) -> None:
+    policy = clone / "build" / f"mine{Path(name).suffix}"
+    policy.parent.mkdir()
+    policy.write_text('{"version": 1}')
+    assert name in pack(clone, "--policy", str(policy)).stdout.split()
+    assert zipfile.ZipFile(clone / "app.zip").read(name) == b'{"version": 1}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"a": "9919"}', "login_server: contoso.azurecr.io", "audience: https://vend.contoso.example", "ids: [9919]"],
+)
+def test_the_sample_policy_is_refused(clone: Path, text: str) -> None:
+    policy = clone / "mine.yaml"
+    policy.write_text(text)
+    refused = pack(clone, "--policy", str(policy))
+    assert refused.returncode == 1
+    assert "sample" in refused.stderr
+    assert not (clone / "app.zip").exists()
+    assert pack(clone, "--policy", str(policy), "--allow-sample-policy").returncode == 0
+
+
+@pytest.mark.parametrize("text", ["jwks_file: keys/a.json", "  ca_file: x", "{preset: gitlab, jwks_file: keys/a.json}"])
+def test_a_policy_with_files_beside_it_is_refused(clone: Path, text: str) -> None:
+    policy = clone / "mine.yaml"
+    policy.write_text(text)
+    refused = pack(clone, "--policy", str(policy))
+    assert refused.returncode == 1
+    assert "compile" in refused.stderr
+
+
+def test_what_git_does_not_track_is_never_packed(clone: Path) -> None:
+    leftovers = ["app.zip", "parameters.json", "oidc-token.txt", "key.pem", "claims.json", "app.log", ".env"]
+    clean = pack(clone)
+    before = (clone / "app.zip").read_bytes()
+    for name in leftovers:
+        if name != "app.zip":
+            (clone / name).write_text("secret")
+    (clone / "venv").mkdir()
+    (clone / "venv" / "pyvenv.cfg").write_text("x")
+    (clone / "vending" / "__pycache__").mkdir(exist_ok=True)
+    (clone / "vending" / "__pycache__" / "x.pyc").write_text("x")
+    assert pack(clone).stdout == clean.stdout
+    assert (clone / "app.zip").read_bytes() == before
+
+
+def test_a_leftover_in_a_packed_folder_is_refused(clone: Path) -> None:
+    (clone / "vending" / "notes.txt").write_text("secret")
+    refused = pack(clone)
+    assert refused.returncode == 1
+    assert "vending/notes.txt" in refused.stderr
+    assert not (clone / "app.zip").exists()
 
 
 def empty_environment(app: Path, python: Path) -> Path:
