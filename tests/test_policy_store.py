@@ -18,16 +18,19 @@ from tests.support.azurite import Azurite
 from tests.support.replay import Time
 from tests.support.tablefront import TableFront
 from vending.acr.scope import parse
+from vending.clock import Clock
 from vending.errors import Reason, Refusal
 from vending.http_client import Http
 from vending.oidc.types import VerifiedClaims
 from vending.policy import Environment, Policy, PolicyError, decide
-from vending.policy_store import BlobSource, FileSource, PolicySource, PolicyStore, Unavailable
+from vending.policy_store import BlobSource, Fetched, FileSource, PolicySource, PolicyStore, Unavailable
 
 if TYPE_CHECKING:
     from devstack.stack import Upstreams
 
 REFRESH, MAX_STALE = 60.0, 3600.0
+PAUSE = 60.0
+"""The longest pause between two loads while there is no policy."""
 NOW = 1_800_000_000.0
 
 
@@ -50,12 +53,12 @@ def grants(policy: Policy, repository: str) -> bool:
 class Watch:
     """A store on a clock that can be turned, and what it swapped in."""
 
-    def __init__(self, source: PolicySource) -> None:
+    def __init__(self, source: PolicySource, clock: Clock | None = None) -> None:
         self.time = Time()
         self.swapped: list[Policy] = []
         self.store = PolicyStore(
             source,
-            self.time.clock,
+            clock or self.time.clock,
             refresh_seconds=REFRESH,
             max_stale_seconds=MAX_STALE,
             on_change=self.swapped.append,
@@ -145,6 +148,7 @@ async def test_damaged_file_keeps_the_last_good_policy_until_that_is_too_old(
     if file.is_dir():
         file.rmdir()
     file.write_bytes(WIDE)
+    watch.time.ahead += PAUSE
     assert grants(await watch.store.get(), "web/secret")
 
 
@@ -153,8 +157,10 @@ async def test_without_any_good_policy_every_request_fails_closed_until_there_is
     watch = Watch(FileSource(path, Environment()))
     assert await watch.refused() is Reason.POLICY_UNAVAILABLE
     path.write_bytes(BAD)
+    watch.time.ahead += PAUSE
     assert await watch.refused() is Reason.POLICY_UNAVAILABLE
     path.write_bytes(NARROW)
+    watch.time.ahead += PAUSE
     assert grants(await watch.store.get(), "web/api")
 
 
@@ -265,6 +271,7 @@ async def test_troubled_blob_keeps_the_last_good_policy_until_that_is_too_old(
     remote.time.ahead += MAX_STALE
     assert await remote.refused() is Reason.POLICY_UNAVAILABLE
     front.board.clear()
+    remote.time.ahead += PAUSE
     assert grants(await remote.store.get(), "web/secret")
 
 
@@ -298,7 +305,7 @@ async def test_without_a_token_there_is_no_request(blob: str, front: TableFront,
         raise Refusal(Reason.IDENTITY_REFUSED)
 
     with pytest.raises(Unavailable):
-        await BlobSource(front.of(blob), Environment(), http, token).fetch()
+        await BlobSource(front.of(blob), Environment(), http, token).fetch(None)
     assert front.headers == []
 
 
@@ -338,10 +345,10 @@ async def test_failure_that_nobody_foresaw_keeps_the_last_good_policy_and_is_log
     file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Broken(FileSource):
-        async def fetch(self) -> Policy | None:
+        async def fetch(self, in_force: Fetched | None) -> Fetched | None:
             if file.read_bytes() == BAD:
                 raise IndexError("quoted content")
-            return await super().fetch()
+            return await super().fetch(in_force)
 
     watch = Watch(Broken(file, Environment()))
     good = await watch.store.get()
@@ -360,7 +367,7 @@ async def test_bad_file_is_not_parsed_again_for_each_request(tmp_path: Path) -> 
     problems = []
     for _ in range(3):
         with pytest.raises(PolicyError) as caught:
-            await source.fetch()
+            await source.fetch(None)
         problems.append(caught.value.problems)
     assert problems[1][0] is problems[0][0]
     assert problems[2][0] is problems[0][0]
@@ -371,7 +378,143 @@ async def test_bad_blob_is_not_fetched_again_until_it_changes(
 ) -> None:
     azurite.put_blob(blob, BAD)
     assert await remote.refused() is Reason.POLICY_UNAVAILABLE
+    remote.time.ahead += PAUSE
     assert await remote.refused() is Reason.POLICY_UNAVAILABLE
     assert front.headers[-1][1]["If-None-Match"]
     azurite.put_blob(blob, NARROW)
+    remote.time.ahead += PAUSE
     assert grants(await remote.store.get(), "web/api")
+
+
+UNPARSED = b'{"\\ud800": 1}'
+"""A key that is half a surrogate pair."""
+
+
+@pytest.mark.parametrize("content", [BAD, UNPARSED, b"\xff\xfe", b"", b"[" * 100_000], ids=range(5))
+async def test_blob_that_does_not_load_never_confirms_the_old_policy(
+    remote: Watch, azurite: Azurite, blob: str, content: bytes
+) -> None:
+    good = await remote.store.get()
+    azurite.put_blob(blob, content)
+    for _ in range(3):  # The same blob again is a 304 to its own ETag, and no good news about the old one.
+        assert await remote.after(REFRESH) is good
+        assert remote.store.reload_failure == "invalid"
+    assert remote.store.age_seconds() >= 3 * REFRESH
+    remote.time.ahead += MAX_STALE
+    assert await remote.refused() is Reason.POLICY_UNAVAILABLE
+
+
+@pytest.mark.parametrize(
+    ("fault", "failure"),
+    [
+        (Fault(status=403), "refused"),
+        (Fault(status=404), "refused"),
+        (Fault(status=304, body=b""), None),
+        (Fault(status=429), "unreachable"),
+        (Fault(status=503), "unreachable"),
+        (Fault(reset=True), "unreachable"),
+        (Fault(body=BAD), "invalid"),
+    ],
+)
+async def test_last_reload_says_what_became_of_it(
+    remote: Watch, front: TableFront, fault: Fault, failure: str | None
+) -> None:
+    await remote.store.get()
+    assert remote.store.reload_failure is None
+    front.board.set("table", fault)
+    await remote.after(REFRESH)
+    assert remote.store.reload_failure == failure
+    front.board.clear()
+    await remote.after(REFRESH)
+    assert remote.store.reload_failure is None
+
+
+async def test_old_blob_that_comes_back_after_a_bad_one_is_loaded_anew(
+    remote: Watch, azurite: Azurite, blob: str
+) -> None:
+    await remote.store.get()
+    azurite.put_blob(blob, BAD)
+    await remote.after(REFRESH)
+    azurite.put_blob(blob, NARROW)
+    await remote.after(REFRESH)
+    assert remote.store.reload_failure is None
+    assert remote.store.age_seconds() < REFRESH
+
+
+# --- An instance that was idle ----------------------------------------------------------------------------------------
+
+
+async def test_idle_instance_decides_its_first_request_by_what_holds_now(watch: Watch, file: Path) -> None:
+    file.write_bytes(WIDE)
+    await watch.store.get()
+    file.write_bytes(NARROW)
+    watch.time.ahead += MAX_STALE - 60
+    assert not grants(await watch.store.get(), "web/secret")
+
+
+@pytest.mark.parametrize("idle", [REFRESH + 1, 2 * REFRESH])
+async def test_busy_instance_waits_for_nothing(watch: Watch, file: Path, idle: float) -> None:
+    good = await watch.store.get()
+    file.write_bytes(WIDE)
+    watch.time.ahead += idle - 1
+    assert await watch.store.get() is good
+
+
+@pytest.mark.parametrize("clock", ["now", "monotonic"])
+async def test_either_clock_makes_an_instance_an_idle_one(file: Path, clock: str) -> None:
+    """A suspended virtual machine has a monotonic clock that stood still; wall time may have been set back."""
+    ahead = 0.0
+    hands = Clock(
+        now=lambda: time.time() + (ahead if clock == "now" else -ahead),
+        monotonic=lambda: time.monotonic() + (ahead if clock == "monotonic" else 0.0),
+    )
+    file.write_bytes(WIDE)
+    watch = Watch(FileSource(file, Environment()), hands)
+    await watch.store.get()
+    file.write_bytes(NARROW)
+    ahead = MAX_STALE - 60
+    assert not grants(await watch.store.get(), "web/secret")
+
+
+async def test_idle_instance_whose_source_hangs_goes_on_after_two_seconds(remote: Watch, front: TableFront) -> None:
+    good = await remote.store.get()
+    front.board.set("table", Fault(delay=30), times=1)
+    remote.time.ahead += 3 * REFRESH
+    assert await asyncio.wait_for(remote.store.get(), 20) is good
+    assert "load" in remote.store._flight
+
+
+# --- Without a policy -------------------------------------------------------------------------------------------------
+
+
+async def test_source_is_asked_with_a_growing_pause_while_there_is_no_policy(remote: Watch, front: TableFront) -> None:
+    front.board.set("table", Fault(status=503))
+    waits = []
+    for _ in range(6):
+        asked = front.board.requests["table"]
+        for _ in range(20):
+            with pytest.raises(Refusal) as caught:
+                await remote.store.get()
+        assert front.board.requests["table"] == asked + 1
+        wait = caught.value.retry_after
+        assert wait is not None
+        waits.append(wait)
+        remote.time.ahead += wait
+    assert waits == pytest.approx([5, 10, 20, 40, 60, 60], abs=4)
+    front.board.clear()
+    assert grants(await remote.store.get(), "web/api")
+    remote.time.ahead += MAX_STALE + 1
+    front.board.set("table", Fault(status=503))
+    asked = front.board.requests["table"]
+    assert await remote.refused() is Reason.POLICY_UNAVAILABLE
+    assert front.board.requests["table"] == asked + 1  # The pause of the earlier outage is forgotten.
+
+
+async def test_requests_without_a_policy_share_one_load_and_all_get_its_outcome(
+    remote: Watch, front: TableFront
+) -> None:
+    front.board.set("table", Fault(delay=0.5), times=1)
+    asked = front.board.requests["table"]
+    policies = await asyncio.gather(*(remote.store.get() for _ in range(50)))
+    assert front.board.requests["table"] == asked + 1
+    assert len({id(policy) for policy in policies}) == 1

@@ -8,8 +8,27 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
+class Mark:
+    """Hold a point in time on both clocks."""
+
+    now: float
+    monotonic: float
+
+
+@dataclass(frozen=True, slots=True)
 class Clock:
     """Tell the time twice: `now` in seconds since the epoch, `monotonic` in seconds that never go back."""
 
     now: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
+
+    def mark(self) -> Mark:
+        """Return this moment, for `since`."""
+        return Mark(self.now(), self.monotonic())
+
+    def since(self, mark: Mark) -> float:
+        """Return the seconds since `mark` by the clock on which more have passed.
+
+        The monotonic clock stands still while a virtual machine is suspended, and wall time may be set back.
+        """
+        return max(self.now() - mark.now, self.monotonic() - mark.monotonic)

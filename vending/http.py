@@ -139,13 +139,15 @@ def _refused(refusal: Refusal, request_id: str, *, token_in_header: bool = False
     }
     if refusal.missing is not None:
         body["missing"] = list(refusal.missing)
-    headers: dict[str, str] = {}
-    if refusal.retry_after is not None:
-        headers["Retry-After"] = str(max(1, math.ceil(refusal.retry_after)))
+    headers = _retry_after(refusal)
     if entry.about_token and token_in_header:  # RFC 6750 section 3
         headers["WWW-Authenticate"] = f'Bearer error="invalid_token", error_description="{refusal.description}"'
         return _Reply(401, body, headers)
     return _Reply(entry.status, body, headers)
+
+
+def _retry_after(refusal: Refusal) -> dict[str, str]:
+    return {} if refusal.retry_after is None else {"Retry-After": str(max(1, math.ceil(refusal.retry_after)))}
 
 
 async def _token(app: App, req: func.HttpRequest, call: _Call) -> _Reply:
@@ -261,10 +263,12 @@ async def _readyz(app: App, req: func.HttpRequest, call: _Call) -> _Reply:
         "source": state.policy_source,
         "replay_store": app.settings.replay_store,
         "issuers_in_trouble": state.issuers_in_trouble,
+        "reload_failure": state.reload_failure,
     }
     if refusal is None:
         return _Reply(200, body)
-    return _Reply(refusal.entry.status, {**body, "reason": refusal.reason.value, "error": refusal.entry.error})
+    body |= {"reason": refusal.reason.value, "error": refusal.entry.error}
+    return _Reply(refusal.entry.status, body, _retry_after(refusal))
 
 
 async def _fallback(app: App, req: func.HttpRequest, call: _Call) -> _Reply:

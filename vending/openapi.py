@@ -153,6 +153,10 @@ _READINESS: Final = {
     "source": {"enum": ["file", "blob"]},
     "replay_store": {"enum": ["memory", "table"]},
     "issuers_in_trouble": {"type": "integer", "minimum": 0},
+    "reload_failure": {
+        "enum": [None, "unreachable", "refused", "invalid"],
+        "description": "Why the last reload of the policy failed; null where it went well.",
+    },
 }
 
 _SCHEMAS: Final[dict[str, Any]] = {

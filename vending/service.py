@@ -27,6 +27,7 @@ class State:
     policy_sha256: str | None
     policy_age_seconds: float | None
     policy_source: str
+    reload_failure: str | None
     issuers_in_trouble: int
 
 
@@ -59,6 +60,7 @@ class Service:
             policy_sha256=None if policy is None else policy.sha256,
             policy_age_seconds=None if policy is None else round(age, 1),
             policy_source=self.policies.source,
+            reload_failure=self.policies.reload_failure,
             issuers_in_trouble=len(self.verifier.in_trouble(issuers)),
         )
 

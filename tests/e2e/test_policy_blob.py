@@ -34,7 +34,7 @@ def service(upstreams: Upstreams, blob: str, **settings: str) -> Stack:
         upstreams,
         settings={
             "VENDING_POLICY": blob,
-            "VENDING_POLICY_REFRESH_SECONDS": "0.2",
+            "VENDING_POLICY_REFRESH_SECONDS": "1",
             "SSL_CERT_FILE": str(upstreams.ca.ca_file),
             **settings,
         },
@@ -83,6 +83,7 @@ def test_configured_blob_never_falls_back_to_a_bundled_policy(
             "source",
             "replay_store",
             "issuers_in_trouble",
+            "reload_failure",
             "reason",
             "error",
         }

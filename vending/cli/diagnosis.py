@@ -82,12 +82,13 @@ class Diagnosis:
         """Yield what is found, in the order of the policy; a broken policy raises `PolicyError`."""
         self._say("policy")
         try:
-            policy = await policy_source(self._settings, self._http, self._storage_token).fetch()
+            fetched = await policy_source(self._settings, self._http, self._storage_token).fetch(in_force=None)
         except Unavailable as error:
             yield Finding("policy", str(self._settings.policy), "error", str(error), advice.POLICY)
             return
-        if policy is None:  # A source that was never asked before always answers with a policy.
+        if fetched is None:  # A source that was never asked before always answers with a policy.
             raise RuntimeError("the policy's source has nothing to say")
+        policy = fetched.policy
         yield Finding("policy", str(self._settings.policy), "ok", f"loaded, SHA-256 {policy.sha256}")
         checks = [self._in_turn(check) for check in self._checks(policy)]
         tasks = [asyncio.create_task(check) for check in checks]
