@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.policy.language import GITHUB, NOW, ask, deny, grant, make_policy, rule
 from vending.oidc.types import VerifiedClaims
-from vending.policy import RuleHint, hints
+from vending.policy import PRESETS, Preset, RuleHint, hints
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 WEB = {"repository_id": "1", "ref": "refs/heads/release"}
 
@@ -145,3 +148,55 @@ def test_generic_identity_is_what_the_file_says() -> None:
     policy = make_policy(issuers=issuers, rules=[rule("r", issuer="generic", when={"/job/org": "x", "sub": "me"})])
     caller = VerifiedClaims("generic", {"sub": "you", "job": {"org": "x"}})
     assert hints(policy, caller, NOW) == (RuleHint("r", matched=False, failed_claims=("sub",)),)
+
+
+# --- Identity claims that are not there -------------------------------------------------------------------------------
+
+
+def lacking(preset: Preset, claims: Mapping[str, Any]) -> str:
+    """Return what a caller hears about the claims that its token lacks, from a policy with a rule for somebody else."""
+    url = str(preset.samples["default"].claims["iss"])
+    when = dict.fromkeys(preset.pins or preset.identity[:1], "nobody")
+    issuers = {"i": {"preset": preset.name, "issuer": url}}
+    policy = make_policy(issuers=issuers, rules=[rule("r", issuer="i", when=when)])
+    text = ask(policy, "repository:web/api:pull", dict(claims), issuer="i").description
+    return text.removeprefix("No rule of the policy matches this token").removeprefix("; ").removesuffix(".")
+
+
+COMMAND = "buildkite-agent oidc request-token"
+CLAIM = "--claim organization_id,pipeline_id`"
+LACKING = {
+    ("buildkite", form): f"the token has no organization_id, pipeline_id: ask for them with `{COMMAND} {CLAIM}"
+    for form in ("default", "tag", "older-agent")
+} | {
+    ("google", "default"): "the token has no email: ask the metadata server with format=full, or generateIdToken with "
+    "includeEmail"
+}
+
+
+@pytest.mark.parametrize(
+    ("preset", "form"),
+    [(preset, form) for preset in PRESETS.values() for form in preset.samples],
+    ids=lambda value: getattr(value, "name", value),
+)
+def test_a_token_hears_which_identity_claims_it_lacks_and_how_to_get_them(preset: Preset, form: str) -> None:
+    assert lacking(preset, preset.samples[form].claims) == LACKING.get((preset.name, form), "")
+
+
+@pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS.keys())
+def test_a_token_without_any_identity_claim_hears_of_those_that_it_should_have(preset: Preset) -> None:
+    text = lacking(preset, {"iss": "x"})
+    expected = [
+        name
+        for name in preset.identity
+        if not preset.claims or preset.claims[name].always or preset.claims[name].obtain
+    ]
+    assert all(name in text for name in expected)
+    assert bool(text) == bool(expected)
+    assert not any(name in text.split(": ")[0].split(", ") for name in set(preset.identity) - set(expected))
+
+
+def test_nobody_hears_of_claims_where_a_rule_matches() -> None:
+    assert "has no" not in told(
+        {"repository_id": "1"}, rule("r", when={"repository_id": "1"}), scope="repository:x:push"
+    )

@@ -16,6 +16,7 @@ from vending.acr.scope import repository
 from vending.oidc.types import VerifiedClaims
 from vending.policy import Environment, decide, load_with_source
 from vending.policy.engine.globs import compile_glob, is_literal
+from vending.policy.language.models import as_list
 from vending.policy.lint import INFORMATION, Lint, lint
 from vending.policy.lint.containment import contains
 
@@ -24,12 +25,14 @@ if TYPE_CHECKING:
 
 NOW = datetime.datetime(2026, 11, 22, 12, tzinfo=datetime.UTC).timestamp()
 
+GUID = "00000000-0000-0000-0000-000000000001"
 ISSUERS: dict[str, dict[str, Any]] = {
     "github": {"preset": "github"},
     "gitlab": {"preset": "gitlab", "issuer": "https://gitlab.contoso.example"},
     "ado": {
         "preset": "azure-devops",
         "issuer": "https://vstoken.dev.azure.com/00000000-0000-0000-0000-000000000001",
+        "audience": "api://AzureADTokenExchange",
     },
     "circleci": {
         "preset": "circleci",
@@ -43,8 +46,12 @@ ISSUERS: dict[str, dict[str, Any]] = {
     "terraform": {"preset": "terraform-cloud"},
     "kubernetes": {"preset": "kubernetes", "issuer": "https://oidc.example/cluster-1"},
     "google": {"preset": "google"},
-    "entra": {"preset": "entra", "issuer": "https://login.microsoftonline.com/t/v2.0"},
-    "spacelift": {"preset": "spacelift", "issuer": "https://contoso.app.spacelift.io"},
+    "entra": {"preset": "entra", "issuer": f"https://sts.windows.net/{GUID}/"},
+    "spacelift": {
+        "preset": "spacelift",
+        "issuer": "https://contoso.app.spacelift.io",
+        "audience": "contoso.app.spacelift.io",
+    },
     "generic": {"preset": "generic", "issuer": "https://idp.example"},
 }
 HEAD: dict[str, Any] = {
@@ -54,7 +61,7 @@ HEAD: dict[str, Any] = {
         "prod": {"login_server": "contoso.azurecr.io"},
         "dev": {"login_server": "contosodev.azurecr.io"},
     },
-    "issuers": ISSUERS,
+    "issuers": {"github": ISSUERS["github"]},
     "maps": {
         "images": {"123456": "web/api", "123457": "web/ui"},
         "mixed": {"a": "x/y", "b": "z"},
@@ -96,8 +103,15 @@ class Linter:
         self._path = directory / "policy.json"
 
     def problems(self, rules: list[Any], deny: list[Any] | None = None, **head: Any) -> tuple[Problem, ...]:
-        """Return everything that is found, in a file with one entry on each line."""
-        self._path.write_text(json.dumps(HEAD | head | {"rules": rules, "deny": deny or []}, indent=1), "utf-8")
+        """Return everything that is found, in a file with one entry on each line.
+
+        The file has the issuers that its rules and denies name, and no other.
+        """
+        issuers = head.pop("issuers", ISSUERS)
+        named = {name for entry in [*rules, *(deny or [])] for name in as_list(entry.get("issuer", []))}
+        used = {"issuers": {name: issuers[name] for name in issuers if name in named or issuers is not ISSUERS}}
+        content = HEAD | (used if used["issuers"] else {}) | head | {"rules": rules, "deny": deny or []}
+        self._path.write_text(json.dumps(content, indent=1), "utf-8")
         return lint(load_with_source(self._path, Environment()), NOW)
 
     def codes(self, *rules: Any, deny: list[Any] | None = None, **head: Any) -> set[str]:
@@ -116,7 +130,6 @@ def test_a_good_policy_gives_no_warning(linter: Linter) -> None:
 
 
 K8S_UID = "/kubernetes.io/serviceaccount/uid"
-GUID = "00000000-0000-0000-0000-000000000001"
 
 IDS: list[tuple[str, dict[str, Any], bool]] = [
     ("github", {"repository_id": "1"}, False),
@@ -164,36 +177,55 @@ def test_each_issuer_of_a_rule_needs_its_own_id(linter: Linter) -> None:
     assert Lint.NO_IMMUTABLE_ID in linter.codes(both)
 
 
-SENT: list[tuple[str, str, bool]] = [
-    ("github", "branch", True),
-    ("github", "repo_property_team", False),
-    ("github", "/ref", False),
-    ("github", "/ref/x", False),
-    ("gitlab", "groups_direct", False),
-    ("gitlab", "/groups_direct/0", False),
-    ("gitlab", "project", True),
-    ("circleci", "/oidc.circleci.com/project-id", True),
-    ("kubernetes", "/kubernetes.io/pod/name", False),
-    ("kubernetes", "/kubernetes.io/pod", False),
-    ("kubernetes", "/kubernetes.io/cluster", True),
-    ("kubernetes", "namespace", True),
-    ("buildkite", "agent_tag:queue", False),
-    ("generic", "anything", False),
+SENT: list[tuple[str, str, str | None]] = [
+    ("github", "branch", "info"),
+    ("github", "runid", "warning"),
+    ("github", "Repository_Id", "warning"),
+    ("github", "repositry_id", "warning"),
+    ("github", "rpeository_id", "warning"),
+    ("github", "job_workflow_reff", "warning"),
+    ("github", "workflow_reference", "info"),
+    ("github", "repo_property_team", None),
+    ("github", "/ref", None),
+    ("github", "/ref/x", None),
+    ("gitlab", "groups_direct", None),
+    ("gitlab", "/groups_direct/0", None),
+    ("gitlab", "project", "info"),
+    ("gitlab", "projekt_id", "warning"),
+    ("circleci", "/oidc.circleci.com/project-id", "warning"),
+    ("circleci", "project-id", "warning"),
+    ("circleci", "oidc.circleci.com/org-id", None),
+    ("circleci", "oidc.circleci.com/vcs-sha", None),
+    ("circleci", "oidc.circleci.com/tomorrow", "info"),
+    ("terraform", "terraform_stack_id", None),
+    ("terraform", "terraform_operation", None),
+    ("kubernetes", "/kubernetes.io/pod/name", None),
+    ("kubernetes", "/kubernetes.io/pod", None),
+    ("kubernetes", "/kubernetes.io/cluster", "info"),
+    ("kubernetes", "namespace", "warning"),
+    ("buildkite", "agent_tag:queue", None),
+    ("generic", "anything", None),
 ]
 
 
 @pytest.mark.parametrize("where", ["when", "unless", "deny-when", "deny-unless"])
-@pytest.mark.parametrize(("issuer", "claim", "warned"), SENT, ids=[f"{i}-{c}" for i, c, _ in SENT])
-def test_a_claim_that_the_issuer_does_not_send_is_named(
-    linter: Linter, issuer: str, claim: str, warned: bool, where: str
+@pytest.mark.parametrize(("issuer", "claim", "severity"), SENT, ids=[f"{i}-{c}" for i, c, _ in SENT])
+def test_a_claim_that_the_issuer_is_not_known_to_send_is_named(
+    linter: Linter, issuer: str, claim: str, severity: str | None, where: str
 ) -> None:
-    anchor = {"repository_id": "1"} if issuer == "github" else {"pipeline_id": GUID} if issuer == "buildkite" else {}
+    anchor: dict[str, Any] = {
+        "github": {"repository_id": "1"},
+        "buildkite": {"pipeline_id": GUID},
+        "terraform": {"terraform_organization_id": "org-1"},
+    }.get(issuer, {})
     whole: dict[str, Any] = {"sub": "x", **anchor} | ({claim: "x"} if where == "when" else {})
     rule = _rule(issuer=issuer, when=whole, **({"unless": {claim: "x"}} if where == "unless" else {}))
     deny = [_deny(issuer=issuer, **{where[5:]: {claim: "x"}})] if where.startswith("deny") else []
     problems = [p for p in linter.problems([rule], deny) if p.code == Lint.UNKNOWN_CLAIM]
-    assert len(problems) == int(warned)
+    assert [problem.severity for problem in problems] == ([severity] if severity else [])
     assert all(repr(claim) in problem.message for problem in problems)
+    assert all(("did you mean" in p.message) == (severity == "warning") for p in problems)
+    assert all(("not known to this version (as of 20" in p.message) == (severity == "info") for p in problems)
 
 
 def test_a_slip_gets_the_right_name_suggested(linter: Linter) -> None:
@@ -553,7 +585,7 @@ def _policies(draw: st.DrawFn) -> dict[str, Any]:
     entry = _deny(issuer="generic", actions=["pull"])
     entry["repositories"] = draw(st.lists(st.sampled_from([*_NAMES, "a/**", "**"]), min_size=1, max_size=2))
     entry |= draw(st.sampled_from([{}, {"when": {"x": draw(_VALUES)}}, {"unless": {"x": draw(_VALUES)}}]))
-    return HEAD | {"rules": [rule], "deny": [entry]}
+    return HEAD | {"issuers": ISSUERS} | {"rules": [rule], "deny": [entry]}
 
 
 @given(data=_policies())

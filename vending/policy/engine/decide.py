@@ -292,6 +292,7 @@ def _no_match(
     found: _Found,
 ) -> Decision:
     about = hints(policy, claims, now)
+    preset = next(issuer.preset for issuer in policy.issuers.values() if issuer.name == claims.issuer)
     reason = Reason.TRIGGER_REFUSED if found.refused else Reason.NO_MATCHING_RULE
     audit = {
         rule.name
@@ -304,7 +305,7 @@ def _no_match(
         granted=(),
         missing=scopes or (),
         reason=reason,
-        description=describe_no_match(reason, about, policy.rules[claims.issuer], claims.claims),
+        description=describe_no_match(reason, about, policy.rules[claims.issuer], claims.claims, preset),
         audit_rules=tuple(sorted(audit)),
         hints=about,
     )

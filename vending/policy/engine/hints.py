@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from vending.oidc.types import Claims
     from vending.policy.engine.decide import RuleHint
     from vending.policy.engine.policy import IssuerRules
+    from vending.policy.providers.preset import Preset
 
 MAX_CLAIMS_NAMED: Final = 4
 """A sentence that names more is a list; the trace has them all."""
@@ -23,12 +24,14 @@ MAX_CLAIMS_NAMED: Final = 4
 MAX_SCOPES_NAMED: Final = 4
 
 
-def describe_no_match(reason: Reason, hints: Sequence[RuleHint], rules: IssuerRules, claims: Claims) -> str:
-    """Say why no rule matched, with the nearest rule that is about the caller."""
+def describe_no_match(
+    reason: Reason, hints: Sequence[RuleHint], rules: IssuerRules, claims: Claims, preset: Preset
+) -> str:
+    """Say why no rule matched, with the nearest rule that is about the caller, and what the token lacks."""
     if reason is Reason.TRIGGER_REFUSED:
         shown = ", ".join(dict.fromkeys(_value(trigger.key, claims) for trigger in rules.refused))
         return f"Tokens of this trigger are refused unless a rule names it: {shown}."
-    return f"No rule of the policy matches this token{_hint(hints, claims)}."
+    return f"No rule of the policy matches this token{_hint(hints, claims)}{_lacking(preset, claims)}."
 
 
 def describe_denial(reason: Reason, missing: Sequence[Scope], hints: Sequence[RuleHint], claims: Claims) -> str:
@@ -52,6 +55,23 @@ def _hint(hints: Sequence[RuleHint], claims: Claims) -> str:
     shown = ", ".join(_value(key, claims) for key in nearest.failed_claims[:MAX_CLAIMS_NAMED])
     more = len(nearest.failed_claims) - MAX_CLAIMS_NAMED
     return f"; the rule {nearest.name} does not match because of {shown}" + (f" and {more} more" if more > 0 else "")
+
+
+def _lacking(preset: Preset, claims: Claims) -> str:
+    """Name the identity claims that a token lacks and could have, and say how its platform adds them."""
+    missing = [
+        name for name in preset.identity if lookup(claims, parse_key(name)) is None and _is_expected(preset, name)
+    ]
+    if not missing:
+        return ""
+    ways = dict.fromkeys(known.obtain for name in missing if (known := preset.claims.get(name)) and known.obtain)
+    return f"; the token has no {quote(', '.join(missing))}" + "".join(f": {way}" for way in ways)
+
+
+def _is_expected(preset: Preset, name: str) -> bool:
+    """Return whether every token has the claim, or a job can ask for it; a generic issuer's are what the file says."""
+    known = preset.claims.get(name)
+    return not preset.claims if known is None else known.always or bool(known.obtain)
 
 
 def _value(key: str, claims: Claims) -> str:

@@ -211,10 +211,10 @@ else:
         Discriminator(_one_or_many),
     ]
 Algorithm: TypeAlias = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
-PresetName: TypeAlias = Literal[
-    "github", "gitlab", "azure-devops", "circleci", "bitbucket", "buildkite", "terraform-cloud", "kubernetes",
-    "google", "entra", "spacelift", "generic",
-]  # fmt: skip
+if TYPE_CHECKING:
+    PresetName: TypeAlias = str
+else:
+    PresetName = Literal[tuple(PRESETS)]
 Moment: TypeAlias = Annotated[
     datetime.datetime | datetime.date | Annotated[str, Field(pattern=MOMENT)],
     _Says("write a day as YYYY-MM-DD, or a time in UTC to the minute as YYYY-MM-DDTHH:MMZ"),

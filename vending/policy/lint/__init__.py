@@ -13,7 +13,15 @@ from vending.policy.lint.callers import impossible_value, no_immutable_id, subje
 from vending.policy.lint.codes import INFORMATION, Findings, Lint
 from vending.policy.lint.effect import duplicate_rule, expired_rule, unreachable_rule
 from vending.policy.lint.grants import denied_grant, grant_everything, pull_without_metadata_read, push_without_pull
-from vending.policy.lint.surroundings import service_principal, shared_audience
+from vending.policy.lint.issuers import (
+    fixed_audience,
+    issuer_ends,
+    issuer_form,
+    loosened_preset,
+    service_principal,
+    shared_audience,
+    shared_issuer,
+)
 from vending.policy.lint.templates import templates
 from vending.policy.lint.view import RuleSubject, Subject, View
 
@@ -27,7 +35,15 @@ PolicyCheck: TypeAlias = Callable[[View, float], Findings]
 RuleCheck: TypeAlias = Callable[[RuleSubject, View, float], Findings]
 ConditionCheck: TypeAlias = Callable[[Subject], Findings]
 
-POLICY_CHECKS: Final[tuple[PolicyCheck, ...]] = (service_principal, shared_audience)
+POLICY_CHECKS: Final[tuple[PolicyCheck, ...]] = (
+    service_principal,
+    shared_audience,
+    issuer_form,
+    fixed_audience,
+    issuer_ends,
+    shared_issuer,
+    loosened_preset,
+)
 RULE_CHECKS: Final[tuple[RuleCheck, ...]] = (
     no_immutable_id,
     unreachable_rule,

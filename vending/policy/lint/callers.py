@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from vending.oidc.claim_path import parse_key
 from vending.policy.lint.codes import Findings, Lint, finding
-from vending.policy.lint.forms import form_of, is_sent, not_sent
+from vending.policy.lint.forms import form_of, unknown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,12 +37,11 @@ def no_immutable_id(rule: RuleSubject, view: View, now: float) -> Findings:
 
 
 def unknown_claim(subject: Subject) -> Findings:
-    """Find conditions on claims that an issuer does not send."""
+    """Find conditions on claims that an issuer is not known to send."""
     for clause in subject.clauses:
-        issuer = next((issuer for issuer in subject.issuers if not is_sent(issuer.preset, clause.claim)), None)
-        if issuer is not None:
-            message = not_sent(issuer, clause.key, _EFFECTS[subject.path[0], clause.where])
-            yield finding(Lint.UNKNOWN_CLAIM, clause.path, message, at_key=True)
+        effect = _EFFECTS[subject.path[0], clause.where]
+        found = (unknown(issuer, clause.claim, clause.key, clause.path, effect) for issuer in subject.issuers)
+        yield from [finding for finding in [next(filter(None, found), None)] if finding is not None]
 
 
 def subject_match(subject: Subject) -> Findings:

@@ -18,7 +18,7 @@ class Lint(StrEnum):
     NO_IMMUTABLE_ID = "no_immutable_id"
     """A rule knows its callers by names that can be given to others."""
     UNKNOWN_CLAIM = "unknown_claim"
-    """The issuer does not send the claim."""
+    """The issuer is not known to send the claim."""
     SUBJECT_MATCH = "subject_match"
     """`sub` is compared where its form depends on the caller's settings."""
     IMPOSSIBLE_VALUE = "impossible_value"
@@ -47,15 +47,27 @@ class Lint(StrEnum):
     """An identity with a stored secret."""
     SHARED_AUDIENCE = "shared_audience"
     """Tokens meant for other services are accepted too."""
+    ISSUER_FORM = "issuer_form"
+    """The issuer's URL does not have a form that its provider uses."""
+    FIXED_AUDIENCE = "fixed_audience"
+    """Tokens of the issuer never have the audience that is demanded."""
+    ISSUER_ENDS = "issuer_ends"
+    """The provider has announced the issuer's end."""
+    SHARED_ISSUER = "shared_issuer"
+    """A rule does not say whose tokens it means, of an issuer that signs for many."""
+    LOOSENED_PRESET = "loosened_preset"
+    """Less is demanded of tokens than the preset does."""
 
 
-INFORMATION: Final = frozenset({Lint.PULL_WITHOUT_METADATA_READ})
+INFORMATION: Final = frozenset({Lint.PULL_WITHOUT_METADATA_READ, Lint.ISSUER_ENDS})
 """What is worth knowing and often right as it is; everything else is a warning."""
 
 Findings: TypeAlias = Iterator[Finding]
 
 
-def finding(code: Lint, path: Location, message: str, *, at_key: bool = False) -> Finding:
-    """Say what was found at a path of the policy, with the severity of its code."""
-    severity: Severity = "info" if code in INFORMATION else "warning"
-    return Finding(path, code, message, at_key, severity)
+def finding(
+    code: Lint, path: Location, message: str, *, at_key: bool = False, severity: Severity | None = None
+) -> Finding:
+    """Say what was found at a location of the policy, with the severity of its code unless another is given."""
+    usual: Severity = "info" if code in INFORMATION else "warning"
+    return Finding(path, code, message, at_key, severity or usual)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from vending.oidc.claim_path import ClaimPath, parse_key
+from vending.policy.lint.codes import Lint, finding
 
 if TYPE_CHECKING:
     from vending.policy.engine.policy import PolicyIssuer
+    from vending.policy.language.problems import Finding, Location
     from vending.policy.providers.preset import Form, Preset
-
-_IN_EVERY_TOKEN: Final = frozenset({"aud", "exp", "iat", "iss", "jti", "nbf"})
-"""Claims that verification has judged already; a rule has no use for them."""
 
 
 def form_of(preset: Preset, claim: ClaimPath) -> Form | None:
@@ -34,12 +32,46 @@ def is_sent(preset: Preset, claim: ClaimPath) -> bool:
     )
 
 
-def not_sent(issuer: PolicyIssuer, key: str, effect: str) -> str:
-    """Say that an issuer does not send a claim, what follows, and what to write instead."""
-    known = issuer.preset.claims
-    close = get_close_matches(key, known, n=1)
-    hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(sorted(known.keys() - _IN_EVERY_TOKEN))}"
-    return f"tokens of {issuer.name} have no claim {key!r}, so {effect}; {hint}"
+def nearest(preset: Preset, key: str) -> str | None:
+    """Return the claim that a name is meant for: one typo away, or written without what stands before it."""
+    folded = _bare(key)
+    for known in preset.claims:
+        if folded == _bare(known) or _one_edit_apart(key, known) or key == known.rpartition("/")[2]:
+            return known
+    return None
+
+
+def unknown(issuer: PolicyIssuer, claim: ClaimPath, key: str, location: Location, effect: str) -> Finding | None:
+    """Report a claim that a provider is not known to send; None where it is known.
+
+    A warning where a known name is one typo away. Else information, which is no mistake: providers add claims.
+    """
+    preset = issuer.preset
+    if is_sent(preset, claim):
+        return None
+    meant = nearest(preset, key)
+    if meant is not None:
+        message = f"tokens of {issuer.name} have no claim {key!r}, so {effect}; did you mean {meant}?"
+        return finding(Lint.UNKNOWN_CLAIM, location, message, at_key=True)
+    message = (
+        f"the claim {key!r} of {issuer.name} is not known to this version (as of {preset.as_of.isoformat()}); where "
+        f"tokens lack it, {effect}"
+    )
+    return finding(Lint.UNKNOWN_CLAIM, location, message, at_key=True, severity="info")
+
+
+def _bare(name: str) -> str:
+    return name.casefold().replace("_", "").replace("-", "")
+
+
+def _one_edit_apart(one: str, other: str) -> bool:
+    """Return whether one letter more, less or other, or two letters swapped, turn one name into the other."""
+    short, long = sorted((one, other), key=len)
+    start = next((at for at, (a, b) in enumerate(zip(short, long, strict=False)) if a != b), len(short))
+    if len(long) > len(short):
+        return len(long) == len(short) + 1 and short[start:] == long[start + 1 :]
+    swapped = long[start : start + 2][::-1] + long[start + 2 :]
+    return short != long and (short[start + 1 :] == long[start + 1 :] or short[start:] == swapped)
 
 
 def written(claim: ClaimPath) -> str:

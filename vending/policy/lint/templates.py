@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from vending.oidc.claim_path import parse_key
 from vending.policy.engine.repositories import Insertion, compile_template
 from vending.policy.lint.codes import Findings, Lint, finding
-from vending.policy.lint.forms import form_of, is_sent, not_sent, replacement, written
+from vending.policy.lint.forms import form_of, replacement, unknown, written
 from vending.policy.lint.implication import claims_with
 
 if TYPE_CHECKING:
@@ -30,8 +30,9 @@ def templates(rule: RuleSubject, view: View, now: float) -> Findings:
 def _judge(part: Insertion, issuer: PolicyIssuer, rule: RuleSubject, path: Location) -> Finding | None:
     """Say what is wrong with an insertion for one issuer; the worst first."""
     preset, key = issuer.preset, written(part.path)
-    if not is_sent(preset, part.path):
-        return finding(Lint.UNKNOWN_CLAIM, path, not_sent(issuer, key, "this grants nothing"))
+    not_known = unknown(issuer, part.path, key, path, "this grants nothing")
+    if not_known is not None:
+        return not_known
     instead = _never_fits(part, issuer)
     if instead is not None:
         return finding(Lint.EMPTY_TEMPLATE, path, instead)

@@ -21,7 +21,7 @@ from vending.policy.providers.preset import (
 
 _PAGE: Final = "https://buildkite.com/docs/agent/v3/cli-oidc#claims"
 _URL: Final = "https://agent.buildkite.com"
-_ASK: Final = "ask for it with `buildkite-agent oidc request-token --claim organization_id,pipeline_id`"
+_ASK: Final = "ask for them with `buildkite-agent oidc request-token --claim organization_id,pipeline_id`"
 
 # An organisation chooses the slugs of its pipelines freely, so a pipeline's slug alone pins nothing.
 _CLAIMS = frozen(
