@@ -46,6 +46,7 @@ lock: ## Resolve requirements*.in into the hash-locked files, for Python 3.11 to
 	.venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header requirements.in -o requirements.txt
 	.venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header requirements-telemetry.in -o requirements-telemetry.txt
 	.venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header requirements-dev.in -o requirements-dev.txt
+	.venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header infra/release/requirements.in -o infra/release/requirements.txt
 
 clean: ## Remove what the targets made.
 	rm -rf $(VENV) .venv-lock .venv-3* .venv-infra* .tools build dist

@@ -17,6 +17,8 @@ class Command:
 
     module: str
     summary: str
+    extra: bool = False
+    """Whether it needs more packages than the others: those of the distribution's extra of the same name."""
 
     def load(self) -> ModuleType:
         """Import the module, which has `register(commands)`."""
@@ -30,7 +32,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "explain": Command("explain", "show how a decision comes about, for the policy's owner"),
     "schema": Command("schema", "print the JSON Schema of the policy file"),
     "init": Command("init", "write a policy repository that works"),
-    "deliver": Command("deliver", "write a policy to its blob, and wait until the service has it in force"),
-    "doctor": Command("doctor", "check policy, issuers, identities and registries, and say what to fix"),
+    "deliver": Command("deliver", "write a policy to its blob, and wait until the service has it in force", extra=True),
+    "doctor": Command("doctor", "check policy, issuers, identities and registries, and say what to fix", extra=True),
 }
 """In the order of the help."""

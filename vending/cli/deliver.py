@@ -42,12 +42,10 @@ def run(arguments: argparse.Namespace) -> Report:
     for name in ("blob", "service"):
         if not getattr(arguments, name).startswith(("https://", "http://127.0.0.1:", "http://localhost:")):
             raise UsageError(f"--{name}: write an https URL")
-    try:
-        import httpx
+    import httpx
 
-        from vending.delivery import BlobStore, DeliveryError, Service, deliver, storage_token
-    except ImportError as error:
-        raise UsageError(f"{error.name} is not installed; install acr-token-vending[deliver]") from None
+    from vending.delivery import BlobStore, DeliveryError, Service, deliver, storage_token
+
     with httpx.Client(timeout=30.0, follow_redirects=False) as client:
         try:
             store = BlobStore(arguments.blob, storage_token(), client)

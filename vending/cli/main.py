@@ -95,6 +95,11 @@ def _run(arguments: argparse.Namespace) -> Report:
         report: Report = arguments.run(arguments)
     except PolicyError as error:
         return broken(error)
+    except ModuleNotFoundError as error:
+        name = arguments.command
+        if not COMMANDS[name].extra or (error.name or "").startswith("vending"):
+            raise
+        raise UsageError(f"{error.name} is not installed; install acr-token-vending[{name}]") from None
     return report
 
 

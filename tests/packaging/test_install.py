@@ -1,0 +1,92 @@
+"""The tool as people install it: from a wheel, into an empty environment, on each Python that it promises."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vending import __version__
+
+ROOT = Path(__file__).resolve().parents[2]
+VERSIONS = ("3.11", "3.12", "3.13")
+
+
+def interpreters() -> list[str]:
+    """Find the promised interpreters that this machine has; the one that runs the tests is always among them."""
+    found = {f"{sys.version_info.major}.{sys.version_info.minor}": sys.executable}
+    pyenv = sorted(Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")).glob("versions/3.*/bin/python3"))
+    for version in VERSIONS:
+        others = [str(path) for path in pyenv if path.parents[1].name.startswith(f"{version}.")]
+        for candidate in filter(None, [shutil.which(f"python{version}"), *others]):
+            probe = [candidate, "-c", "import sys, venv; print('%d.%d' % sys.version_info[:2])"]
+            done = subprocess.run(probe, capture_output=True, text=True, check=False)
+            if done.returncode == 0 and done.stdout.strip() == version:
+                found.setdefault(version, candidate)
+    return [found[version] for version in VERSIONS if version in found]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), str(ROOT)]
+    subprocess.run(command, check=True, capture_output=True)
+    (found,) = out.glob("*.whl")
+    return found
+
+
+@pytest.fixture(scope="module", params=interpreters())
+def tool(request: pytest.FixtureRequest, wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`acr-vending` in an environment that has the wheel and what it requires, and nothing of the function."""
+    folder = tmp_path_factory.mktemp("environment")
+    subprocess.run([request.param, "-m", "venv", folder], check=True)
+    install: list[str | Path] = [
+        folder / "bin" / "python",
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        wheel,
+    ]
+    subprocess.run(install, check=True, capture_output=True)
+    return folder / "bin" / "acr-vending"
+
+
+def run(tool: Path, *arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    environment = {"PATH": os.environ["PATH"], "HOME": str(cwd)}
+    command = [str(tool), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, env=environment)
+
+
+def test_the_tool_works_without_the_functions_packages(tool: Path, tmp_path: Path) -> None:
+    assert run(tool, "--version", cwd=tmp_path).stdout == f"acr-token-vending {__version__}\n"
+    present = subprocess.run([tool.parent / "pip", "list"], capture_output=True, text=True, check=True).stdout.lower()
+    assert not [name for name in ("azure-", "httpx", "msal", "aiohttp") if f"\n{name}" in present]
+    policy, tests = ROOT / "policy.yaml", ROOT / "policy.tests.yaml"
+    for arguments in (
+        ["--help"],
+        ["check", policy],
+        ["test", policy, tests],
+        ["schema"],
+        ["init", tmp_path / "new"],
+        ["--print-completion", "bash"],
+    ):
+        done = run(tool, *arguments, cwd=tmp_path)
+        assert done.returncode in {0, 1}, done.stderr
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "command", [["doctor"], ["deliver", "policy.yaml", "--blob", "https://a/b", "--service", "https://c"]]
+)
+def test_what_needs_more_packages_says_how_to_get_them(tool: Path, tmp_path: Path, command: list[str]) -> None:
+    shutil.copy(ROOT / "policy.yaml", tmp_path)
+    done = run(tool, *command, cwd=tmp_path)
+    assert done.returncode == 2
+    assert f"acr-token-vending[{command[0]}]" in done.stderr
+    assert "Traceback" not in done.stderr
