@@ -20,6 +20,7 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 
 from vending import __version__
+from vending.strict_json import unique_object
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -67,7 +68,7 @@ class Answer:
     def json_object(self) -> dict[str, Any]:
         """Parse the body as a JSON object (UTF-8, no duplicate keys). Raises `ValueError` without quoting the body."""
         try:
-            value = json.loads(self.body.decode("utf-8"), object_pairs_hook=_no_duplicates)
+            value = json.loads(self.body.decode("utf-8"), object_pairs_hook=unique_object)
         except (ValueError, RecursionError):
             raise ValueError("the body is not JSON") from None
         if not isinstance(value, dict):
@@ -90,13 +91,6 @@ def retry_after(value: str, now: float) -> float | None:
         return min(max(parsedate_to_datetime(text).timestamp() - now, 0.0), _LONGEST_RETRY_AFTER_SECONDS)
     except (ValueError, TypeError, OverflowError):
         return None
-
-
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        raise ValueError("duplicate key")
-    return value
 
 
 class Http:

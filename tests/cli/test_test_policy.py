@@ -116,7 +116,7 @@ BROKEN = [
     ("issuer: github, claims: [], expect: deny", "value", "write a mapping of keys to values here"),
     ("issuer: github, claims: {ref: 2026-01-01}, expect: deny", "ambiguous_scalar", "put quotes around it"),
     ("issuer: github, claims: {a: {b: [2026-01-01]}}, expect: deny", "ambiguous_scalar", "put quotes around it"),
-    ("issuer: github, claims: {ref: null}, expect: deny", "empty", "there is no value here"),
+    ("issuer: github, claims: {ref: null}, expect: deny", "empty", "the value is missing"),
     ("issuer: github, claims: {iss: 'https://gitlab.com'}, expect: deny", "value", "is not the issuer 'github'"),
 ]
 

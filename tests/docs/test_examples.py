@@ -18,8 +18,8 @@ from vending.cli.cases import read_cases, run_cases
 from vending.cli.main import build_parser
 from vending.policy import Environment, Loaded, PolicyError, Problem
 from vending.policy.compiler.load import load_with_source
-from vending.policy.language.document import read
 from vending.policy.language.models import PolicyModel
+from vending.policy.language.reader import read
 from vending.policy.lint import lint
 
 NOW = datetime.datetime(2026, 11, 22, tzinfo=datetime.UTC).timestamp()

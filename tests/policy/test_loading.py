@@ -5,8 +5,9 @@ from __future__ import annotations
 import gc
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -21,7 +22,7 @@ from vending.policy import (
     load_bytes,
     load_with_source,
 )
-from vending.policy.language.problems import Finding
+from vending.policy.language.problems import Code, Finding
 
 GUID = "ABCDEF00-0000-0000-0000-000000000001"
 LOW = GUID.lower()
@@ -212,3 +213,28 @@ def test_collector_stays_off_where_it_was_off() -> None:
         assert not gc.isenabled()
     finally:
         gc.enable()
+
+
+# --- A loader that fails ----------------------------------------------------------------------------------------------
+
+
+class BrokenEnvironment:
+    """Fails whenever the loader asks it for anything, as a bug would."""
+
+    def __getattr__(self, name: str) -> object:
+        raise IndexError(name)
+
+
+def test_whatever_loading_raises_is_a_bad_policy(tmp_path: Path) -> None:
+    text = json.dumps(compose()).replace("contoso.azurecr.io", "localhost:1")
+    (tmp_path / "policy.json").write_text(text)
+    environment = cast("Environment", BrokenEnvironment())
+    attempts: list[Callable[[], object]] = [
+        lambda: load_bytes(text.encode(), name="policy.json", environment=environment, directory=None),
+        lambda: load(tmp_path, environment),
+        lambda: load(tmp_path / "policy.json", environment),
+    ]
+    for attempt in attempts:
+        with pytest.raises(PolicyError, match=r"IndexError at test_loading\.py") as caught:
+            attempt()
+        assert [problem.code for problem in caught.value.problems] == [Code.LOADER]

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vending.policy import Environment, PolicyError, load_bytes
-from vending.policy.language.document import read
 from vending.policy.language.problems import Finding, Problem
+from vending.policy.language.reader import read
 
 yaml_text = st.lists(
     st.one_of(

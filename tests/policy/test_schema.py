@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from tests.policy.language import compose, deny, grant, load_data, rule
 from tests.policy.test_properties import policies
 from vending.policy import PolicyError
-from vending.policy.language.document import read
 from vending.policy.language.json_schema import SCHEMA_FILE, policy_schema, render_schema
+from vending.policy.language.reader import read
 
 VALIDATOR = jsonschema_rs.validator_for(policy_schema())
 GUID = "00000000-0000-0000-0000-000000000001"

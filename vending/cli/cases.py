@@ -16,9 +16,9 @@ from vending.cli.inputs import find_registry, parse_scope, parse_time
 from vending.errors import Reason, Refusal
 from vending.oidc.types import VerifiedClaims
 from vending.policy import PolicyError, decide, lookup, parse_key
-from vending.policy.language.document import read
 from vending.policy.language.models import Name, Prose, Strict, Text
 from vending.policy.language.problems import Code, Finding
+from vending.policy.language.reader import read
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -11,7 +11,9 @@ import binascii
 import json
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
+
+from vending.strict_json import DuplicateKeyError, unique_object
 
 if TYPE_CHECKING:
     from vending.oidc.types import JsonValue
@@ -90,20 +92,15 @@ def _parse_json_object(data: bytes) -> dict[str, JsonValue]:
             json.dumps(value, ensure_ascii=False).encode("utf-8", errors="strict")
     except EncodingError:
         raise
+    except DuplicateKeyError:
+        # RFC 7515 section 4: names must be unique, or parsers disagree on which value counts.
+        raise EncodingError("has a name twice in one object") from None
     except UnicodeEncodeError:
         raise EncodingError("holds half a surrogate pair") from None
     except (ValueError, RecursionError):
         raise EncodingError("is not JSON") from None
     if not isinstance(value, dict):
         raise EncodingError("is not a JSON object")
-    return value
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        # RFC 7515 section 4: names must be unique, or parsers disagree on which value counts.
-        raise EncodingError("has a name twice in one object")
     return value
 
 
@@ -125,5 +122,5 @@ def _constant(name: str) -> NoReturn:
 
 
 _DECODER: Final = json.JSONDecoder(
-    object_pairs_hook=_unique, parse_int=_integer, parse_float=_real, parse_constant=_constant, strict=True
+    object_pairs_hook=unique_object, parse_int=_integer, parse_float=_real, parse_constant=_constant, strict=True
 )

@@ -32,6 +32,7 @@ from vending.policy.language.models import (
 )
 from vending.policy.language.problems import Code, Finding, Location
 from vending.policy.providers.presets import PRESETS, owner_of
+from vending.strict_json import unique_object
 
 if TYPE_CHECKING:
     from vending.policy.language.document import Document
@@ -130,7 +131,7 @@ class _Builder:
         self._add(
             (*path, "managed_identity"),
             Code.REFERENCE,
-            f"there is no managed identity {trusted!r}; there are {', '.join(sorted(managed))}",
+            f"unknown managed identity {trusted!r}; expected one of {', '.join(sorted(managed))}",
         )
         return app
 
@@ -141,9 +142,8 @@ class _Builder:
         cloud = self._cloud(entry, path)
         if entry.identity not in self.model.identities and entry.identity != DEFAULT_IDENTITY:
             known = ", ".join(sorted({DEFAULT_IDENTITY, *self.model.identities}))
-            self._add(
-                (*path, "identity"), Code.REFERENCE, f"there is no identity {entry.identity!r}; there are {known}"
-            )
+            message = f"unknown identity {entry.identity!r}; expected one of {known}"
+            self._add((*path, "identity"), Code.REFERENCE, message)
         problem = check_registry_host(entry.login_server, cloud, self.environment, further=False)
         if problem:
             self._add((*path, "login_server"), Code.REGISTRY_HOST, problem)
@@ -193,7 +193,7 @@ class _Builder:
                 self._taken(registry.service, owner[registry.service], ("registries", name, "service"))
 
     def _taken(self, host: str, owner: str, path: Location) -> None:
-        self._add(path, Code.DUPLICATE_HOST, f"{host} stands in the registry {owner!r} already; remove one of the two")
+        self._add(path, Code.DUPLICATE_HOST, f"{host} belongs to the registry {owner!r} already; remove one of the two")
 
     # --- Issuers ------------------------------------------------------------------------------------------------------
 
@@ -318,15 +318,8 @@ def _registries_by_host(registries: Mapping[str, Registry]) -> dict[str, Registr
 
 
 def _parse_json(data: bytes) -> Any:
-    """Parse strict JSON. Raises `ValueError`, for a key that stands twice too."""
-
-    def no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        value = dict(pairs)
-        if len(value) != len(pairs):
-            raise ValueError("a key stands twice")
-        return value
-
-    return json.loads(data, object_pairs_hook=no_duplicates)
+    """Parse strict JSON. Raises `ValueError`, for a duplicate key too."""
+    return json.loads(data, object_pairs_hook=unique_object)
 
 
 def _check_key_set(jwks: Any) -> list[str]:

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from vending.policy.compiler.build import build
-from vending.policy.compiler.intact import is_read_in_part, keep_intact
 from vending.policy.engine.policy import digest_of_files
-from vending.policy.language import document as documents
+from vending.policy.language.omission import Omission, certain, validate_rest
 from vending.policy.language.problems import Code, PolicyError, Problem
+from vending.policy.language.reader import MAX_JSON_BYTES, read
 from vending.policy.language.structure import validate
 
 if TYPE_CHECKING:
@@ -59,13 +59,29 @@ def compile_directory(path: Path, environment: Environment) -> bytes:
     return _load_directory(path, environment)[1]
 
 
+@contextmanager
+def _whatever_it_raises(name: str) -> Iterator[None]:
+    """Turn any failure into a `PolicyError`: a file that makes the loader fail is a bad policy, whoever wrote it."""
+    try:
+        yield
+    except PolicyError:
+        raise
+    except Exception as error:
+        at = error.__traceback__
+        while at is not None and at.tb_next is not None:
+            at = at.tb_next
+        where = f" at {Path(at.tb_frame.f_code.co_filename).name}:{at.tb_lineno}" if at else ""
+        message = f"the loader failed ({type(error).__name__}{where}), which is a bug; please report it with this file"
+        raise PolicyError([Problem(name, 1, 1, Code.LOADER, message)]) from error
+
+
 def _load_directory(path: Path, environment: Environment) -> tuple[Loaded, bytes]:
     from vending.policy.language.merge import compiled_bytes, merge, policy_files
 
     size = 0
     with suppress(OSError):  # What cannot be read is reported by `merge`.
         size = sum(file.stat().st_size for file in policy_files(path))
-    with _collector_paused(size):
+    with _whatever_it_raises(str(path)), _collector_paused(size):
         document = merge(path, read_bytes)
         files = _SideFiles(path)
         loaded = _load(document, environment, files, sha256="")
@@ -83,8 +99,8 @@ def load_bytes(data: bytes, *, name: str, environment: Environment, directory: P
 
 
 def _load_bytes(data: bytes, name: str, environment: Environment, directory: Path | None) -> Loaded:
-    with _collector_paused(len(data)):
-        document = documents.read(data, name)
+    with _whatever_it_raises(name), _collector_paused(len(data)):
+        document = read(data, name)
         return _load(document, environment, _SideFiles(directory), hashlib.sha256(data).hexdigest())
 
 
@@ -92,7 +108,7 @@ def read_bytes(path: Path) -> bytes:
     """Read a policy file up to just beyond the largest size. Raises `PolicyError`."""
     try:
         with path.open("rb") as file:
-            return file.read(documents.MAX_JSON_BYTES + 1)
+            return file.read(MAX_JSON_BYTES + 1)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise PolicyError([Problem(str(path), 1, 1, Code.FILE, f"the file cannot be read: {reason}")]) from None
@@ -119,8 +135,7 @@ def _collector_paused(size: int) -> Iterator[None]:
 def _load(document: Document, environment: Environment, files: _SideFiles, sha256: str) -> Loaded:
     model, findings = validate(document.data)
     if model is None or document.problems:
-        findings = _find_all(document, findings, environment, files)
-        raise PolicyError([*document.problems, *document.place(findings)])
+        raise PolicyError(_find_all(document, findings, environment, files))
     policy, findings = build(model, document, environment, files.read, sha256)
     if findings:
         raise PolicyError(document.place(findings))
@@ -130,17 +145,18 @@ def _load(document: Document, environment: Environment, files: _SideFiles, sha25
 
 def _find_all(
     document: Document, findings: list[Finding], environment: Environment, files: _SideFiles
-) -> list[Finding]:
-    """Find everything at once: what does not fit the models, and what is wrong with the entries that do."""
+) -> list[Problem]:
+    """Find everything at once: what does not fit the models, and what is wrong with the rest."""
+    found = [*document.problems, *document.place(certain(findings, document.broken))]
     if not isinstance(document.data, dict):
-        return findings
-    intact = keep_intact(document, findings)
-    found = [finding for finding in findings if not is_read_in_part(document, finding)]
-    model, _ = validate(intact.document.data)
-    if model is None:
         return found
-    _, more = build(model, intact.document, environment, files.read, sha256="")
-    return [*found, *intact.restore(more)]
+    omission = Omission.of(document.data, document.broken, findings)
+    rest = document.without(omission.locations)
+    model = validate_rest(rest.data)
+    if model is not None:
+        _, more = build(model, rest, environment, files.read, sha256="")
+        found += rest.place(finding for finding in more if not omission.explains(finding, rest.data))
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,7 +114,7 @@ class RuleCompiler:
         first: dict[str, int] = {}
         for number, name in enumerate(names):
             if first.setdefault(name, number) != number:
-                self._add((section, number, "name"), Code.DUPLICATE_NAME, f"{name!r} is taken; choose another name")
+                self._add((section, number, "name"), Code.DUPLICATE_NAME, f"duplicate name {name!r}; choose another")
 
     # --- Rules --------------------------------------------------------------------------------------------------------
 
@@ -174,11 +174,12 @@ class RuleCompiler:
         for number, name in enumerate(as_list(issuer)):
             place = (*path, "issuer", number) if isinstance(issuer, list) else (*path, "issuer")
             if name in named:
-                self._add(place, Code.DUPLICATE_NAME, f"{name!r} is listed twice; remove one")
+                self._add(place, Code.DUPLICATE_NAME, f"duplicate issuer {name!r}; remove one")
                 continue
             named.append(name)
             if name not in self._providers:
-                self._add(place, Code.REFERENCE, f"there is no issuer {name!r}; there are {_names(self._providers)}")
+                message = f"unknown issuer {name!r}; expected one of {_names(self._providers)}"
+                self._add(place, Code.REFERENCE, message)
         return [name for name in named if name in self._providers]
 
     def _check_pinned(self, when: tuple[Condition, ...], path: Location, issuer: str, provider: _Provider) -> None:
@@ -231,7 +232,7 @@ class RuleCompiler:
             self._add(
                 (*path, "registry"),
                 Code.REFERENCE,
-                f"there is no registry {registry!r}; there are {_names(self.registries)}",
+                f"unknown registry {registry!r}; expected one of {_names(self.registries)}",
             )
         if (grant.repositories is None) != (grant.actions is None):
             missing, present = (

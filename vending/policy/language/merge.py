@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from vending.policy.language import document as documents
 from vending.policy.language.document import Document, Place
 from vending.policy.language.models import PolicyModel
 from vending.policy.language.problems import Code, Finding, Location, PolicyError, Problem
+from vending.policy.language.reader import read
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,24 +36,23 @@ def policy_files(directory: Path) -> list[Path]:
 
 def merge(directory: Path, read_bytes: Callable[[Path], bytes]) -> Document:
     """Merge the files of a directory into one document. Raises `PolicyError`."""
-    read: list[Document] = []
-    problems: list[Problem] = []
     try:
         paths = policy_files(directory)
     except OSError as error:
         message = f"the directory cannot be read: {error.strerror or type(error).__name__}"
         raise PolicyError([Problem(str(directory), 1, 1, Code.FILE, message)]) from None
-    for path in paths:
-        try:
-            read.append(documents.read(read_bytes(path), str(path)))
-        except PolicyError as error:
-            problems += error.problems
-    if problems:
-        raise PolicyError([*problems, *(problem for document in read for problem in document.problems)])
-    if not read:
+    if not paths:
         hint = "the directory has no policy files; write *.yaml, *.yml or *.json"
         raise PolicyError([Problem(str(directory), 1, 1, Code.FILE, hint)])
-    return _Merger(read).merge(str(directory))
+    return _Merger([_read_part(path, read_bytes) for path in paths]).merge(str(directory))
+
+
+def _read_part(path: Path, read_bytes: Callable[[Path], bytes]) -> Document:
+    """Read one file; of one that cannot be read, know only that anything may have been in it."""
+    try:
+        return read(read_bytes(path), str(path))
+    except PolicyError as error:
+        return Document(str(path), {}, _NoPlaces(), error.problems, frozenset({()}))
 
 
 class _NoPlaces:
@@ -78,7 +77,7 @@ class _Merger:
             if isinstance(document.data, dict):
                 for key, value in document.data.items():
                     self._add(document, key, value, main)
-            else:
+            elif () not in document.broken:
                 self._problem(document, (), Code.VALUE, "a policy is a mapping of keys to values")
         return Document(name, self.data, _NoPlaces(), tuple(self.problems), self._broken(), self.parts)
 
@@ -95,8 +94,9 @@ class _Merger:
         """Find the file with everything but rules, deny entries and maps."""
         mappings = [document for document in self.documents if isinstance(document.data, dict)]
         with_version = [document for document in mappings if "version" in document.data]
+        unread = [document for document in self.documents if () in document.broken]
         others = [document for document in mappings if not _ANYWHERE.issuperset(document.data)]
-        return (with_version or others or self.documents)[0]
+        return (with_version or unread or others or self.documents)[0]
 
     def _problem(self, document: Document, path: Location, code: Code, message: str) -> None:
         self.problems += document.place([Finding(path, code, message, at_key=True)])
@@ -112,18 +112,23 @@ class _Merger:
             for name, table in value.items():
                 if name in merged:
                     first = self.parts[key, name][0].name
-                    self._problem(
-                        document, (key, name), Code.DUPLICATE_NAME, f"the map {name!r} stands in {first} already"
-                    )
+                    self._problem(document, (key, name), Code.DUPLICATE_NAME, f"{first} has a map {name!r} already")
                 merged[name] = table
                 self.parts[key, name] = (document, (key, name))
         elif key == "sources":
             self._problem(document, (key,), Code.CONFLICT, "sources is written by compile; remove it")
         elif document is not main and key in PolicyModel.model_fields and key not in _ANYWHERE:
-            self._problem(document, (key,), Code.CONFLICT, f"{key} belongs in {main.name}, beside version")
+            if () not in main.broken:
+                self._problem(document, (key,), Code.CONFLICT, _belongs(key, main))
         else:
             self.data[key] = value
             self.parts[key,] = (document, (key,))
+
+
+def _belongs(key: str, main: Document) -> str:
+    if key == "version":
+        return f"{main.name} has a version already, and one file of a directory has it; remove one of the two"
+    return f"{key} belongs in {main.name}, the file with version"
 
 
 def compiled_bytes(document: Document, directory: Path, read_file: Callable[[str], bytes]) -> bytes:

@@ -27,7 +27,7 @@ _EXPECTED: Final[Mapping[str, str]] = {
     "model_attributes_type": "write a mapping of keys to values here",
     "string_too_long": "the text is too long",
 }
-_YAML_1_1_TRUTHS: Final = frozenset({"yes", "no", "on", "off", "y", "n"})
+_YAML_1_1_BOOLEANS: Final = frozenset({"yes", "no", "on", "off", "y", "n"})
 
 
 def validate(data: Any) -> tuple[PolicyModel | None, list[Finding]]:
@@ -58,7 +58,7 @@ def _finding(detail: ErrorDetails, data: Any) -> Finding:
         tags = [tag.strip("' ") for tag in str(detail["ctx"]["expected_tags"]).split(",")]
         return Finding((*path, "type"), Code.VALUE, _none_of(str(detail["ctx"]["tag"]), tags))
     if kind in {"too_short", "string_too_short"}:
-        return Finding(path, Code.EMPTY, "nothing stands here; write at least one, or remove the key", at_key=True)
+        return Finding(path, Code.EMPTY, "must not be empty; write at least one, or remove the key", at_key=True)
     at_key = location[-1] == "[key]"
     return Finding(
         path, Code.REPOSITORY if kind == Code.REPOSITORY else Code.VALUE, _message(kind, detail, value), at_key
@@ -85,7 +85,7 @@ def _message(kind: str, detail: ErrorDetails, value: Any) -> str:
     if kind == "literal_error":
         choices = [choice.strip("' ") for choice in str(detail["ctx"]["expected"]).replace(" or ", ",").split(",")]
         return _none_of(str(value), choices)
-    if kind == "bool_type" and isinstance(value, str) and value.lower() in _YAML_1_1_TRUTHS:
+    if kind == "bool_type" and isinstance(value, str) and value.lower() in _YAML_1_1_BOOLEANS:
         return f"{value} is text in YAML 1.2; write true or false"
     if kind in {"greater_than_equal", "less_than_equal", "less_than"}:
         bound = next(iter(detail["ctx"].values()))
@@ -97,13 +97,13 @@ def _message(kind: str, detail: ErrorDetails, value: Any) -> str:
 
 
 def _none_of(value: str, choices: list[str]) -> str:
-    return f"{value[:64]!r} is none of {', '.join(choices)}{_suggestion(value, choices)}"
+    return f"unknown value {value[:64]!r}; expected one of {', '.join(choices)}{_suggestion(value, choices)}"
 
 
 def _unknown(key: str, known: Iterable[str]) -> str:
     choices = list(known)
-    hint = _suggestion(key, choices) or f"; there are {', '.join(choices)}"
-    return f"there is no key {key[:64]!r} here{hint}"
+    hint = _suggestion(key, choices) or f"; expected one of {', '.join(choices)}"
+    return f"unknown key {key[:64]!r}{hint}"
 
 
 def _suggestion(value: str, choices: list[str]) -> str:

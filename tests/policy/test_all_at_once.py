@@ -1,12 +1,11 @@
-"""All entries are judged in one run; only one that is broken in form may hide further mistakes of its own, and none is
-blamed on what merely refers to it."""
+"""No mistake hides one of another entry, and none is blamed on what merely refers to it."""
 
 from __future__ import annotations
 
 import copy
 import json
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,9 @@ from hypothesis import strategies as st
 
 from tests.policy.language import compose, rule
 from vending.policy import Environment, PolicyError, load, load_bytes
-from vending.policy.compiler.intact import keep_intact
-from vending.policy.language.document import read
+from vending.policy.language.omission import Omission, validate_rest
 from vending.policy.language.problems import Code, Location
+from vending.policy.language.reader import read
 from vending.policy.language.structure import validate
 
 GUID = "00000000-0000-0000-0000-000000000001"
@@ -86,6 +85,7 @@ POLICY: dict[str, Any] = {
         rule("named", issuer="cluster", when={"sub": "me"}),
         rule("missing", unless={"ref": "y"}),
         rule("numbers", when={"repository_id": "1", "ref": "x"}, enabled=True),
+        rule("sound"),
     ],
     "deny": [
         {"name": "all", "repositories": ["secret/**", "x"], "actions": ["delete", "push"]},
@@ -122,7 +122,7 @@ class Twice:
 GONE = Raw("")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Flaw:
     """Put `value` at `path`, and expect one problem there; at the key where the code points at keys, or at `place`."""
 
@@ -216,7 +216,7 @@ FLAWS = [
     flaw(Code.MISSING_KEY, "rules 3 grant", GONE, "rules 3"),
     flaw(Code.VALUE, "rules 3 description", 5),
     flaw(Code.VALUE, "rules 4", "text"),
-    flaw(Code.DUPLICATE_NAME, "rules 5 name", "several"),
+    flaw(Code.DUPLICATE_NAME, "rules 5 name", "sound", "rules 8 name"),
     flaw(Code.VALUE, "rules 5 grant 0 actions", "pull"),
     flaw(Code.REFERENCE, "rules 5 grant 0 registry", "nix"),
     flaw(Code.MISSING_KEY, "rules 6 when", GONE, "rules 6"),
@@ -232,7 +232,7 @@ FLAWS = [
     flaw(Code.CLAIM_TYPE, "deny 1 when ref", True),
     flaw(Code.PATTERN, "deny 1 unless ref", "***"),
     flaw(Code.MISSING_KEY, "deny 1 name", GONE, "deny 1"),
-    flaw(Code.UNKNOWN_KEY, "deny 1 expires", "2027-01-01", at_key=True),
+    flaw(Code.UNKNOWN_KEY, "deny 1 mode", "audit", at_key=True),
     flaw(Code.CONFLICT, "deny 2 actions", GONE, "deny 2 repositories", at_key=True),
     flaw(Code.REFERENCE, "deny 2 issuer", "nobody"),
     flaw(Code.VALUE, "limits max_scopes", 0),
@@ -272,7 +272,7 @@ class Page:
             self._put("{")
             for number, (key, value) in enumerate(pairs):
                 self.lines.append("," * (number > 0) + " " * len(path))
-                self.keys[(*path, key)] = self._here()  # Of a key that stands twice, the place of the second one.
+                self.keys[(*path, key)] = self._here()  # Of a key that is a duplicate, the place of the second one.
                 self._put(f"{json.dumps(key)}: ")
                 self._write((*path, key), value)
             self._put("}")
@@ -308,27 +308,29 @@ def problems(text: str, suffix: str) -> list[tuple[int, int, str]]:
     return [(problem.line, problem.column, problem.code) for problem in caught.value.problems]
 
 
-def entry_of(path: Location) -> Location:
-    return path[:1] if path[0] in {"version", "audience", "limits", "audit", "bogus"} else path[:2]
-
-
-@lru_cache(None)
-def is_of_form(path: Location) -> bool:
-    """Tell whether the flaw at a path is one that the reader or the models find."""
-    [only] = [each for each in FLAWS if each.path == path]
+@cache
+def is_of_form(only: Flaw) -> bool:
+    """Return whether a mistake breaks the form of its entry: the reader or the models object to it."""
     document = read(Page(spoil([only])).text.encode(), "policy.json")
-    return bool(document.broken) or validate(document.data)[0] is None
+    return bool(document.problems or validate(document.data)[1])
+
+
+def entry_of(path: Location) -> Location:
+    return path[: 1 if path[0] in {"limits", "audit"} else 2]
+
+
+def shown(flaws: list[Flaw]) -> list[Flaw]:
+    """Return the mistakes that must be reported: an entry that is broken in form may hide its others."""
+    broken = {entry_of(each.path) for each in flaws if is_of_form(each)}
+    return [each for each in flaws if is_of_form(each) or entry_of(each.path) not in broken]
 
 
 def expect_exactly(flaws: list[Flaw], suffix: str) -> None:
     page = Page(spoil(flaws))
-    broken = {entry_of(each.path) for each in flaws if is_of_form(each.path)}
-    if ("rules", 3) in broken:
-        broken.add(("rules", 5, "name"))  # It is the name of the third rule.
+    flaws = shown(flaws)
     expected = [
         (*page.place(each.place or each.path, at_key=each.at_key or isinstance(each.value, Twice)), each.code)
         for each in flaws
-        if is_of_form(each.path) or broken.isdisjoint({entry_of(each.path), each.path})
     ]
     assert sorted(problems(page.text, suffix)) == sorted(expected)
 
@@ -395,7 +397,7 @@ def test_value_of_a_wrong_type_is_the_only_thing_reported(path: Location) -> Non
 
 @pytest.mark.parametrize("path", [path for path in paths_in(POLICY) if isinstance(path[-1], str)])
 @pytest.mark.parametrize("suffix", [".json", ".yaml"])
-def test_key_that_stands_twice_is_the_only_thing_reported(path: Location, suffix: str) -> None:
+def test_key_that_is_a_duplicate_is_the_only_thing_reported(path: Location, suffix: str) -> None:
     page = Page(put(path, Twice(at(path), at(path))))
     assert problems(page.text, suffix) == [(*page.keys[path], Code.DUPLICATE_KEY)]
 
@@ -417,16 +419,13 @@ def test_misspelt_name_is_the_only_thing_reported(section: str, name: str) -> No
         assert problems(page.text, suffix) == [(*page.keys[section, f"{name}!"], Code.VALUE)]
 
 
-def test_what_takes_the_place_of_broken_entries_is_never_told() -> None:
-    data = compose(
-        registries={"Prod": {"login_server": "evil.example"}, "b": {"login_server": "evil.example", "bogus": 1}}
-    )
-    with pytest.raises(PolicyError) as caught:
-        load_bytes(Page(data).text.encode(), name="p.json", environment=Environment(), directory=None)
-    assert [problem.code for problem in caught.value.problems] == [
-        Code.VALUE, Code.UNKNOWN_KEY,
-    ]  # fmt: skip
-    assert "none" not in str(caught.value)
+def test_entry_without_a_proper_name_does_not_hide_others() -> None:
+    data = compose(registries={"Prod": {"login_server": "evil.example"}, "b": {"login_server": "evil.example"}})
+    page = Page(data)
+    assert problems(page.text, ".json") == [
+        (*page.keys["registries", "Prod"], Code.VALUE),
+        (*page.values["registries", "b", "login_server"], Code.REGISTRY_HOST),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -476,17 +475,17 @@ GRANT = "grant: [{registry: prod, repositories: [a], actions: [pull]}]"
             "- {name: a, issuer: github, when: {repository_id: 5}, grant: [{registry: prod, repositories: [a],\n"
             "   actions: [pul]}]}",
             [(10, 14, Code.VALUE)],
-            id="a condition and an action",
+            id="a condition, hidden by an action",
         ),
         pytest.param(
             HEAD + "rules:\n- {name: a, issuer: nope, when: {ref: x}, bogus: 1, expires: 2026-02-30, " + GRANT + "}",
             [(9, 43, Code.UNKNOWN_KEY), (9, 62, Code.DATE)],
-            id="an issuer, a key and a date",
+            id="a key and a date, and an issuer that they hide",
         ),
         pytest.param(
             HEAD + "rules:\n- {name: a, issuer: github, when: {ref: x, ref: y}, " + GRANT + "}",
             [(9, 44, Code.DUPLICATE_KEY)],
-            id="a key that stands twice in a rule that pins nothing",
+            id="a key that is a duplicate in a rule that pins nothing",
         ),
         pytest.param(
             HEAD.replace("preset: github", "preset: github, bogus: 1")
@@ -508,13 +507,13 @@ GRANT = "grant: [{registry: prod, repositories: [a], actions: [pull]}]"
             HEAD + 'rules:\n- {name: a, issuer: github, when: {repository_id: "5"}, grant: [{registry: prod,\n'
             '   repositories: ["A", "***"], actions: [pull]}]}',
             [(10, 19, Code.REPOSITORY)],
-            id="two repositories",
+            id="two repositories, one hidden by the other",
         ),
         pytest.param(
             HEAD + "rules:\n- {name: a, bogus: 2, issuer: github, when: {repository_id: 5},\n"
             "   grant: [{registry: nix, catalog: true}]}",
             [(9, 13, Code.UNKNOWN_KEY)],
-            id="a key, a condition and a registry",
+            id="a key that hides a condition and a registry",
         ),
         pytest.param(
             HEAD + "limits: &l {max_scopes: 0}\nrules: !r\n"
@@ -530,18 +529,18 @@ GRANT = "grant: [{registry: prod, repositories: [a], actions: [pull]}]"
         pytest.param(
             HEAD.replace("issuers:", "issuers:\n  5: {preset: github, bogus: 1}").replace("github: {", "gh: {")
             + "rules:\n- {name: a, issuer: '5', when: {ref: x}, " + GRANT + "}",
-            [(6, 3, Code.KEY_TYPE), (6, 23, Code.UNKNOWN_KEY), (10, 26, Code.UNPINNED)],
+            [(6, 3, Code.KEY_TYPE), (6, 23, Code.UNKNOWN_KEY), (7, 3, Code.ISSUER_URL), (10, 26, Code.UNPINNED)],
             id="a name that is a number",
         ),
         pytest.param(
             HEAD + "rules: [{name: a, issuer: nope, when: {sub: x}, " + GRANT + "}]\nrules: []",
-            [(9, 1, Code.DUPLICATE_KEY)],
-            id="a section that stands twice",
+            [(8, 27, Code.REFERENCE), (9, 1, Code.DUPLICATE_KEY)],
+            id="a section that is a duplicate",
         ),
         pytest.param(
             HEAD + "registries: {}",
             [(8, 1, Code.DUPLICATE_KEY)],
-            id="a section that stands twice, empty",
+            id="a section that is a duplicate, empty",
         ),
         pytest.param(
             HEAD.replace("login_server: contoso.azurecr.io", "login_server: contoso.example, cloud: publik"),
@@ -558,7 +557,8 @@ def test_in_a_directory_each_mistake_is_reported_in_its_own_file(tmp_path: Path)
     (tmp_path / "main.yaml").write_text(HEAD.replace("audience:", "audiense:").replace("preset: github", "preset: git"))
     (tmp_path / "web.yaml").write_text(
         "rules:\n- {name: a, issuer: github, when: {ref: '***', ref: x}, bogus: 1,\n"
-        "   grant: [{registry: nix, repositories: [A, '{ref|none}'], actions: [pul]}]}"
+        "   grant: [{registry: nix, repositories: [A, '{ref|none}'], actions: [pul]}]}\n"
+        "- {name: b, issuer: github, when: {repository_id: '1'}, grant: [{registry: nix, catalog: true}]}\n"
     )
     with pytest.raises(PolicyError) as caught:
         load(tmp_path, Environment())
@@ -570,6 +570,7 @@ def test_in_a_directory_each_mistake_is_reported_in_its_own_file(tmp_path: Path)
         ("web.yaml", 2, 57, Code.UNKNOWN_KEY),
         ("web.yaml", 3, 43, Code.REPOSITORY),
         ("web.yaml", 3, 71, Code.VALUE),
+        ("web.yaml", 4, 76, Code.REFERENCE),
     ]
 
 
@@ -588,5 +589,20 @@ def test_whatever_is_wrong_the_rest_can_be_judged(changes: dict[Location, Any]) 
     ]
     page = Page(spoil(sorted(made, key=lambda each: len(each.path), reverse=True)))
     document = read(page.text.encode(), "policy.json")
-    intact = keep_intact(document, validate(document.data)[1])
-    assert validate(intact.document.data)[0] is not None
+    omission = Omission.of(document.data, document.broken, validate(document.data)[1])
+    assert validate_rest(document.without(omission.locations).data) is not None
+
+
+def test_file_that_cannot_be_read_hides_only_itself(tmp_path: Path) -> None:
+    (tmp_path / "main.yaml").write_text(HEAD + "maps: {images: [}")
+    (tmp_path / "web.yaml").write_text(
+        "rules:\n- {name: a, issuer: github, when: {ref: '***'},\n"
+        "   grant: [{registry: nix, repositories: [a, '{ref|none}', 'a--b/---'], actions: [pull]}]}"
+    )
+    with pytest.raises(PolicyError) as caught:
+        load(tmp_path, Environment())
+    assert [(Path(p.file).name, p.line, p.code) for p in caught.value.problems] == [
+        ("main.yaml", 8, Code.SYNTAX),
+        ("web.yaml", 2, Code.PATTERN),
+        ("web.yaml", 3, Code.REPOSITORY),
+    ]
