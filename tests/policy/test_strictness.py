@@ -664,7 +664,6 @@ ID = {"tenant_id": GUID, "client_id": GUID}
         (bad(deny=[deny("a", "{ref}")]), Code.REPOSITORY),
         (bad(deny=[deny("a", "**", issuer="github", when={"ref": True})]), Code.CLAIM_TYPE),
         (bad(deny=[deny("a", "**", mode="audit")]), Code.UNKNOWN_KEY),
-        (bad(deny=[deny("a", "**", mode="audit")]), Code.UNKNOWN_KEY),
         # the rest
         (bad(audit={"claims": []}), Code.EMPTY),
         (bad(audit={"claims": ["/a~2"]}), Code.POINTER),
