@@ -12,6 +12,12 @@ from vending.policy.language.models import PolicyModel
 from vending.policy.providers.preset import HOUR, MINUTE, BeginsWith, ClaimType, Follows
 from vending.policy.providers.presets import owner_of
 
+
+def named(value: Preset | str) -> str:
+    """Return what stands for a parameter in a test's name."""
+    return value if isinstance(value, str) else value.name
+
+
 EVERY = pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS.keys())
 
 LIVES = {
@@ -106,7 +112,7 @@ def test_a_preset_says_which_url_to_write(preset: Preset) -> None:
 # --- Claims, forms and advice -----------------------------------------------------------------------------------------
 
 EVERY_CLAIM = pytest.mark.parametrize(
-    ("preset", "claim"), [(preset, claim) for preset in PRESETS.values() for claim in preset.claims], ids=str
+    ("preset", "claim"), [(preset, claim) for preset in PRESETS.values() for claim in preset.claims], ids=named
 )
 
 
@@ -145,7 +151,7 @@ def test_every_identity_claim_that_can_be_renamed_has_advice(preset: Preset) -> 
 # --- Sample tokens ----------------------------------------------------------------------------------------------------
 
 EVERY_SAMPLE = pytest.mark.parametrize(
-    ("preset", "form"), [(preset, form) for preset in PRESETS.values() for form in preset.samples], ids=str
+    ("preset", "form"), [(preset, form) for preset in PRESETS.values() for form in preset.samples], ids=named
 )
 
 
