@@ -113,7 +113,9 @@ CATALOGUE: Final[Mapping[Reason, Entry]] = {
         400, "unsupported_grant_type", "Use grant_type urn:ietf:params:oauth:grant-type:token-exchange."
     ),
     Reason.TOKEN_MALFORMED: _token("Send the platform's OIDC token unchanged, as a signed compact JWT."),
-    Reason.TOKEN_TOO_LARGE: _token("Send a subject token of at most 16 KiB."),
+    Reason.TOKEN_TOO_LARGE: _token(
+        "Send a subject token of at most 16 KiB: ask for fewer claims, or run the job as a user in fewer groups."
+    ),
     Reason.ISSUER_UNKNOWN: _token("Use a token of an issuer that the policy lists."),
     Reason.ISSUER_DISABLED: _token("The operator has switched this issuer off; ask them."),
     Reason.ALGORITHM_NOT_ALLOWED: _token("Use a token signed with an algorithm that the policy allows for its issuer."),

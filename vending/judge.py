@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vending import audit
 from vending.errors import Reason, Refusal, quote
 from vending.oidc.claim_path import read
+from vending.oidc.issuer_url import near_miss
 from vending.oidc.token import peek
+from vending.operations_log import note
 from vending.policy import decide
 from vending.policy.engine.registries import find_registry
 
@@ -72,6 +75,7 @@ class Judge:
         peeked = peek(request.subject_token)
         issuer = policy.issuer_for(peeked.issuer)
         if issuer is None:
+            _note_near_miss(peeked.issuer, policy)
             raise Refusal(Reason.ISSUER_UNKNOWN, f"The issuer {quote(peeked.issuer)} is not one that the policy lists.")
         trail.issuer = issuer.name
         return issuer, await self.verifier.verify(peeked, issuer.verification)
@@ -80,6 +84,16 @@ class Judge:
         wait = self.limiter.take((issuer.name, *_caller(issuer, claims)), policy.limits.requests_per_minute)
         if wait > 0:
             raise Refusal(Reason.RATE_LIMITED, retry_after=wait)
+
+
+def _note_near_miss(url: str, policy: Policy) -> None:
+    """Write down both strings where an unknown issuer misses one of the policy's by a slip."""
+    near = near_miss(url, policy.issuers)
+    if near is not None:
+        known, how = near
+        shown = url[: audit.MAX_TEXT]
+        name = policy.issuers[known].name
+        note(logging.WARNING, "issuer_near_miss", issuer=name, token=shown, policy=known, difference=how)
 
 
 def _caller(issuer: PolicyIssuer, claims: VerifiedClaims) -> tuple[str, ...]:

@@ -174,6 +174,11 @@ def test_without_iss_the_only_issuer_counts(run: Run, write: Write, policy: Path
         ({"ref": "x"}, ["--registry", "prod"], "name the issuer with --issuer, one of github, gitlab"),
         ({"iss": "https://evil.example"}, ["--registry", "prod"], "no issuer with the URL 'https://evil.example'"),
         ({"iss": ["x"]}, ["--registry", "prod"], "no issuer with the URL"),
+        (
+            {"iss": "https://gitlab.contoso.example/"},
+            ["--registry", "prod"],
+            "'https://gitlab.contoso.example' is another string: the token's ends with a slash",
+        ),
         (MAIN, ["--registry", "prod", "--issuer", "jenkins"], "the policy has no issuer 'jenkins'; there are github"),
         (MAIN, [], "The policy has several registries; name one of dev, prod."),
         (MAIN, ["--registry", "qa"], "The policy lists no registry 'qa'; there are dev, prod."),
@@ -181,7 +186,7 @@ def test_without_iss_the_only_issuer_counts(run: Run, write: Write, policy: Path
         (MAIN, ["--registry", "prod", "--scope", " ".join(["repository:a:pull"] * 33)], "32 scopes in one request"),
         (MAIN, ["--registry", "prod", "--at", "soon"], "'soon' is no date"),
     ],
-    ids=["no-iss", "iss", "iss-list", "issuer", "registries", "registry", "scope", "scopes", "at"],
+    ids=["no-iss", "iss", "iss-list", "slash", "issuer", "registries", "registry", "scope", "scopes", "at"],
 )
 def test_a_request_that_cannot_be_decided_is_a_usage_error(
     run: Run, write: Write, two: Path, claims: dict[str, Any], options: list[str], says: str

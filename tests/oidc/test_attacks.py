@@ -887,6 +887,21 @@ async def test_audience_mismatch_names_the_audience_to_ask_for(forge: Forge, ver
     assert "sts.amazonaws.com" in refusal.description
 
 
+@pytest.mark.parametrize(
+    ("lifetime", "written"),
+    [(31_536_000, "365d"), (90_000, "25h"), (5400, "90m"), (5401, "5401s"), (3600.5, "3601s"), (1e12, "11574074")],
+)
+async def test_a_lifetime_is_written_as_in_a_policy(
+    forge: Forge, verifier: Verifier, lifetime: float, written: str
+) -> None:
+    token = forge.token(forge.claims(iat=NOW, exp=min(NOW + lifetime, 253_402_300_799)))
+    refusal = await refusal_of(verifier, token, forge, max_token_lifetime=900)
+    assert refusal is not None
+    assert refusal.description.startswith(f"The token lives for {written}") == (lifetime < 1e12)
+    assert refusal.description.endswith("the policy allows 15m for its issuer.")
+    assert "e+" not in refusal.description
+
+
 async def test_hostile_values_are_cut_and_made_printable(forge: Forge, verifier: Verifier) -> None:
     refusal = await refusal_of(verifier, forge.token(forge.claims(aud='"\r\nSet-Cookie: x\\' + "é" * 5000)), forge)
     assert refusal is not None

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from vending.policy import PRESETS, Environment, load_with_source
+from devstack.keys import SigningKey
+from vending.policy import PRESETS, Environment, PolicyError, load_with_source
 from vending.policy.lint import Lint, lint
 
 if TYPE_CHECKING:
@@ -170,3 +171,32 @@ def test_the_issuers_of_every_sample_give_no_warning(tmp_path: Path, name: str) 
         entry = {"preset": name, "issuer": url} | ({"audience": sample.claims["aud"]} if fixed else {})
         found = _found(tmp_path, entry)
         assert {code for code, severity in found.items() if severity == "warning"} <= {Lint.SHARED_AUDIENCE}
+
+
+# --- Plain http -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("keys", [{"jwks": True}, {"jwks_file": "keys.json"}], ids=["jwks", "jwks_file"])
+def test_an_issuer_whose_keys_are_in_the_policy_may_have_a_name_in_plain_http(
+    tmp_path: Path, keys: dict[str, Any]
+) -> None:
+    published = {"keys": [SigningKey.generate("RS256").jwk()]}
+    (tmp_path / "keys.json").write_text(json.dumps(published), encoding="utf-8")
+    held = {"jwks": published} if "jwks" in keys else keys
+    assert _found(tmp_path, {"preset": "generic", "issuer": "http://idp.inner.example"} | held) == {}
+
+
+@pytest.mark.parametrize("url", ["http://idp.inner.example", "http://10.0.0.1/idp"])
+def test_an_issuer_whose_keys_are_fetched_may_not(tmp_path: Path, url: str) -> None:
+    with pytest.raises(PolicyError) as refused:
+        _found(tmp_path, {"preset": "generic", "issuer": url})
+    [problem] = refused.value.problems
+    assert problem.code == "issuer_url"
+    assert "jwks_file" in problem.message
+
+
+@pytest.mark.parametrize("url", ["http://:80", "http://idp.example:0"])
+def test_keys_in_the_policy_do_not_make_a_url_of_what_is_none(tmp_path: Path, url: str) -> None:
+    held = {"jwks": {"keys": [SigningKey.generate("RS256").jwk()]}}
+    with pytest.raises(PolicyError):
+        _found(tmp_path, {"preset": "generic", "issuer": url} | held)

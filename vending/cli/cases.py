@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError
 from vending.acr import scope as scopes
 from vending.cli.inputs import find_registry, parse_scope, parse_time
 from vending.errors import Reason, Refusal
+from vending.oidc.issuer_url import difference
 from vending.oidc.types import VerifiedClaims
 from vending.policy import PolicyError, decide, lookup, parse_key
 from vending.policy.language.models import Name, Prose, Strict, Text
@@ -235,7 +236,9 @@ def _check_claims(case: CaseModel, issuer: PolicyIssuer, path: Location) -> Iter
         yield Finding(place, Code.AMBIGUOUS_SCALAR, "this is read as a date; put quotes around it")
     url = case.claims.get("iss", issuer.verification.url)
     if url != issuer.verification.url:
+        how = difference(url, issuer.verification.url) if isinstance(url, str) else None
         message = f"{url!r} is not the issuer {issuer.name!r}, which is {issuer.verification.url!r}"
+        message += f": {how}" if how else ""
         yield Finding((*path, "claims", "iss"), Code.VALUE, message)
     for key, claim in issuer.preset.claims.items():
         value = lookup(case.claims, parse_key(key))

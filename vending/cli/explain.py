@@ -18,6 +18,7 @@ from vending.cli.inputs import find_registry, load_policy, now, parse_scope, par
 from vending.cli.report import FINDINGS, FINE, Cell, Report, UsageError, line
 from vending.errors import Refusal
 from vending.oidc.claims import check_claims
+from vending.oidc.issuer_url import near_miss
 from vending.oidc.types import VerifiedClaims
 from vending.policy import trace
 from vending.policy.engine.conditions import State
@@ -129,7 +130,9 @@ def _find_issuer(policy: Policy, named: str | None, claims: Claims) -> PolicyIss
         raise UsageError(f"the claims have no iss; name the issuer with --issuer, one of {known}")
     found = policy.issuer_for(url) if isinstance(url, str) else None
     if found is None:
-        raise UsageError(f"the policy has no issuer with the URL {url!r}; there are {known}")
+        near = near_miss(url, policy.issuers) if isinstance(url, str) else None
+        hint = f"; {near[0]!r} is another string: {near[1]}" if near else ""
+        raise UsageError(f"the policy has no issuer with the URL {url!r}; there are {known}{hint}")
     return found
 
 

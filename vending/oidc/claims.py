@@ -88,8 +88,17 @@ def _check_lifetime(claims: Claims, issuer: Issuer, now: float) -> None:
     if lifetime > issuer.max_token_lifetime:
         raise Refusal(
             Reason.TOKEN_LIFETIME_TOO_LONG,
-            f"The token lives for {lifetime:g} s; the policy allows {issuer.max_token_lifetime} s for its issuer.",
+            f"The token lives for {_duration(lifetime)}; the policy allows {_duration(issuer.max_token_lifetime)} for "
+            "its issuer.",
         )
+
+
+def _duration(seconds: float) -> str:
+    """Write a duration as a policy does, in the largest unit that fits."""
+    for unit, size in (("d", 86_400), ("h", 3600), ("m", 60)):
+        if seconds >= size and seconds % size == 0:
+            return f"{int(seconds // size)}{unit}"
+    return f"{math.ceil(seconds)}s"
 
 
 def _check_subject(claims: Claims, issuer: Issuer, now: float) -> None:

@@ -12,7 +12,13 @@ from vending.entra.clouds import ACR_AUDIENCE, CLOUDS, Cloud
 from vending.entra.identity import Identity
 from vending.oidc.claim_path import parse_key
 from vending.oidc.types import Issuer
-from vending.policy.compiler.hosts import check_audience, check_custom_host, check_registry_host, check_url, is_regional
+from vending.policy.compiler.hosts import (
+    check_audience,
+    check_custom_host,
+    check_issuer_url,
+    check_registry_host,
+    is_regional,
+)
 from vending.policy.compiler.rules import RuleCompiler
 from vending.policy.engine.policy import (
     DEFAULT_IDENTITY,
@@ -238,7 +244,8 @@ class _Builder:
             self._add(path, Code.MISSING_KEY, f"issuer is missing; write {preset.issuer_form}", at_key=True)
             return f"missing:{path[-1]}"
         place = (*path, "issuer") if entry.issuer else path
-        problem = check_url(url, self.environment)
+        has_static_keys = entry.jwks is not None or entry.jwks_file is not None
+        problem = check_issuer_url(url, self.environment, has_static_keys=has_static_keys)
         owner = owner_of(url)
         if owner is not None and owner != entry.preset:
             problem = f"tokens of {url} are described by the preset {owner}; write preset: {owner}"

@@ -88,8 +88,25 @@ def check_url(url: str, environment: Environment) -> str | None:
     if not host or port == 0:
         return f"{url} names no host"
     if parts.scheme == "http" and not (environment.allow_loopback and is_loopback(host)):
-        return f"{url} is plain http; write https"
+        return _plain_http(url)
     return None
+
+
+def _plain_http(url: str) -> str:
+    return f"{url} is plain http; write https"
+
+
+def check_issuer_url(url: str, environment: Environment, *, has_static_keys: bool) -> str | None:
+    """Judge an issuer's URL. With keys of its own in the policy nothing is fetched, and plain http is just a name."""
+    problem = check_url(url, environment)
+    if problem is None or problem != _plain_http(url):
+        return problem
+    if has_static_keys:
+        return None
+    return (
+        f"{url} is plain http, over which anybody could publish keys; write https if its tokens have that in iss, and "
+        "else put the issuer's keys beside it with jwks_file"
+    )
 
 
 def check_audience(audience: str, environment: Environment) -> str | None:
