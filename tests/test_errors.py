@@ -21,6 +21,7 @@ OAUTH_CODES = {
 }
 
 NOT_REASONS = {
+    "issuer_near_miss",
     "identity_failed",  # events of the operations log
     "policy_reload_failed",
     "issuer_trouble",
