@@ -40,6 +40,14 @@ REFUSED = [
     ("VENDING_POLICY_REFRESH_SECONDS", "often"),
     ("VENDING_POLICY_REFRESH_SECONDS", "0"),
     ("VENDING_POLICY_REFRESH_SECONDS", "-1"),
+    ("VENDING_POLICY_REFRESH_SECONDS", "0.5"),
+    ("VENDING_POLICY_REFRESH_SECONDS", "86401"),
+    ("VENDING_POLICY_MAX_STALE_SECONDS", "0.99"),
+    ("VENDING_DEADLINE_SECONDS", "0.9"),
+    ("VENDING_DOCS_URL", "http://docs.example/errors"),
+    ("VENDING_DOCS_URL", "https://docs.example/errors#reasons"),
+    ("VENDING_DOCS_URL", "https://docs.example/\\errors"),
+    ("VENDING_DOCS_URL", "errors.md"),
     ("VENDING_POLICY_MAX_STALE_SECONDS", "nan"),
     ("VENDING_POLICY_MAX_STALE_SECONDS", "inf"),
     ("VENDING_DEADLINE_SECONDS", "20s"),
@@ -68,9 +76,41 @@ def test_a_setting_that_cannot_be_parsed_stops_the_start_and_is_named(name: str,
     assert "secret" not in str(refused.value)
 
 
-def test_loopback_stops_the_start_in_azure() -> None:
+@pytest.mark.parametrize(
+    "platform",
+    [
+        {"WEBSITE_INSTANCE_ID": "0a1b"},  # App Service, Premium, Consumption
+        {"WEBSITE_SKU": "FlexConsumption", "WEBSITE_POD_NAME": "pod-1", "CONTAINER_NAME": "C-1"},  # Flex Consumption
+        {"WEBSITE_SKU": "FlexConsumption"},
+        {"WEBSITE_POD_NAME": "pod-1"},
+        {"CONTAINER_NAME": "C-1"},
+        {"WEBSITE_OWNER_NAME": "0000+group-region"},
+    ],
+    ids=lambda platform: " ".join(platform),
+)
+def test_loopback_stops_the_start_in_azure(platform: dict[str, str]) -> None:
     with pytest.raises(SettingsError, match="VENDING_ALLOW_LOOPBACK"):
-        read(VENDING_ALLOW_LOOPBACK="1", WEBSITE_INSTANCE_ID="instance")
+        read(VENDING_ALLOW_LOOPBACK="1", **platform)
+
+
+def test_loopback_is_allowed_under_core_tools_which_set_a_host_name() -> None:
+    assert read(VENDING_ALLOW_LOOPBACK="1", WEBSITE_HOSTNAME="localhost:7071").allow_loopback
+
+
+@pytest.mark.parametrize(
+    ("settings", "processes"),
+    [
+        ({}, 1),
+        ({"FUNCTIONS_WORKER_PROCESS_COUNT": "1"}, 1),
+        ({"FUNCTIONS_WORKER_PROCESS_COUNT": "2"}, 2),
+        ({"FUNCTIONS_WORKER_PROCESS_COUNT": "99"}, 10),  # The host starts ten at most.
+        ({"FUNCTIONS_WORKER_PROCESS_COUNT": "0"}, 1),
+        ({"FUNCTIONS_WORKER_PROCESS_COUNT": "many"}, 1),
+        ({"FUNCTIONS_WORKER_DYNAMIC_CONCURRENCY_ENABLED": "true"}, 10),  # The host adds processes as it sees fit.
+    ],
+)
+def test_worker_processes_are_counted_as_the_host_counts_them(settings: dict[str, str], processes: int) -> None:
+    assert read(**settings).worker_processes == processes
 
 
 def test_without_any_public_url_the_start_stops() -> None:
@@ -86,6 +126,10 @@ def test_without_any_public_url_the_start_stops() -> None:
         ("VENDING_REPLAY_STORE", "memory"),
         ("VENDING_CUSTOM_HOSTS", "registry.example:5000, login.example"),
         ("VENDING_DEADLINE_SECONDS", "2.5"),
+        ("VENDING_DEADLINE_SECONDS", "1"),
+        ("VENDING_DEADLINE_SECONDS", "50"),
+        ("VENDING_POLICY_REFRESH_SECONDS", "86400"),
+        ("VENDING_DOCS_URL", "https://docs.contoso.example/vending/errors?lang=en"),
         ("AZURE_CLIENT_ID", "00000000-0000-0000-0000-00000000000A"),
     ],
 )

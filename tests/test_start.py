@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from devstack.stack import PROJECT
+from vending.errors import CATALOGUE, Reason
 
 HEAVY = ["azure.identity", "msal", "requests", "pydantic", "ruamel.yaml", "opentelemetry", "devstack"]
 
 
-def start(code: str, **settings: str) -> subprocess.CompletedProcess[str]:
+def start(code: str, cwd: Path = PROJECT, **settings: str) -> subprocess.CompletedProcess[str]:
     environment = {"PATH": os.environ["PATH"], **settings}
     return subprocess.run(
-        [sys.executable, "-c", code], env=environment, cwd=PROJECT, capture_output=True, text=True, check=False
+        [sys.executable, "-c", code], env=environment, cwd=cwd, capture_output=True, text=True, check=False
     )
 
 
@@ -43,12 +47,131 @@ def test_importing_the_app_opens_no_file_of_the_policy_and_no_socket() -> None:
     assert done.stdout.strip() == "[]", done.stderr
 
 
+SHOW = """
+import asyncio, json, logging, sys
+import azure.functions as func
+{before}
+import function_app
+functions = function_app.app.get_functions()
+[function] = functions
+trigger = function.get_trigger().get_dict_repr()
+headers = {{"x-request-id": "{request_id}"}}
+request = func.HttpRequest("{method}", "https://vend.example{path}", headers=headers, body=b"")
+logging.basicConfig(level="INFO", format="%(message)s")
+answer = asyncio.run(function.get_user_function()(request))
+print(json.dumps({{
+    "name": function.get_function_name(), "route": trigger["route"], "methods": trigger.get("methods"),
+    "auth": trigger["authLevel"].name, "status": answer.status_code, "headers": dict(answer.headers),
+    "body": json.loads(answer.get_body()), "mimetype": answer.mimetype, "failure": type(function_app.failure).__name__,
+}}))
+"""
+
+
+def misconfigured(
+    before: str = "",
+    method: str = "GET",
+    path: str = "/",
+    request_id: str = "r-1",
+    cwd: Path = PROJECT,
+    **settings: str,
+) -> tuple[dict[str, Any], list[str]]:
+    """Import the app, which cannot start, ask it once, and return its answer and what it wrote to standard error."""
+    code = SHOW.format(before=before, method=method, path=path, request_id=request_id)
+    done = start(code, cwd, WEBSITE_HOSTNAME="vend.example", **settings)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout), done.stderr.splitlines()
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("VENDING_DEADLINE_SECONDS", "soon"), ("VENDING_POLICY", "https://abc.blob.core.windows.net/c/b?sig=1")],
+    [
+        ("VENDING_DEADLINE_SECONDS", "soon"),
+        ("VENDING_POLICY", "https://abc.blob.core.windows.net/c/b?sig=secret"),
+        ("VENDING_TELEMETRY", "azure-monitor"),
+    ],
 )
-def test_a_bad_setting_stops_the_start_and_is_named(name: str, value: str) -> None:
-    done = start("import function_app", WEBSITE_HOSTNAME="vend.example", **{name: value})
-    assert done.returncode != 0
-    assert f"SettingsError: {name}" in done.stderr
-    assert "sig=1" not in done.stderr.splitlines()[-1]
+def test_bad_setting_answers_503_everywhere_and_is_named_in_the_log(name: str, value: str) -> None:
+    answer, (printed, logged) = misconfigured(**{name: value})
+    assert (answer["name"], answer["route"], answer["methods"], answer["auth"]) == (
+        "zz_fallback",
+        "{*path}",
+        None,
+        "ANONYMOUS",
+    )
+    assert (answer["status"], answer["body"]["reason"], answer["failure"]) == (503, "misconfigured", "SettingsError")
+    assert name not in json.dumps(answer)  # No detail for whoever asks.
+    assert printed.startswith(f"the app cannot start: SettingsError: {name}")
+    event = json.loads(logged)
+    assert event["event"] == "misconfigured"
+    assert event["error"].startswith(f"SettingsError: {name}")
+    assert "secret" not in printed + logged
+
+
+@pytest.mark.parametrize(
+    ("before", "error"),
+    [
+        ("sys.modules['httpx'] = None", "ModuleNotFoundError"),
+        ("sys.modules['vending'] = None", "ModuleNotFoundError"),
+        ("sys.modules['vending.settings'] = None", "ModuleNotFoundError"),
+    ],
+)
+def test_missing_package_or_module_answers_503(before: str, error: str) -> None:
+    answer, (printed, logged) = misconfigured(before)
+    assert (answer["status"], answer["body"]["reason"], answer["failure"]) == (503, "misconfigured", error)
+    assert printed.startswith(f"the app cannot start: {error}: ")
+    assert json.loads(logged)["error"].startswith(f"{error}: ")
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "said"),
+    [
+        ("def blueprint(:", "SyntaxError", "SyntaxError: "),
+        ("raise SystemExit(3)", "SystemExit", "SystemExit in http.py:1"),
+        ("raise ValueError('the secret s3cret is wrong')", "ValueError", "ValueError in http.py:1"),
+        ("def blueprint(environment):\n    return None", "AttributeError", "AttributeError in "),
+    ],
+)
+def test_whatever_the_start_raises_answers_503(tmp_path: Path, content: str, error: str, said: str) -> None:
+    (tmp_path / "vending").mkdir()
+    (tmp_path / "vending" / "__init__.py").touch()
+    (tmp_path / "vending" / "http.py").write_text(content)
+    (tmp_path / "function_app.py").write_bytes((PROJECT / "function_app.py").read_bytes())
+    answer, (printed, logged) = misconfigured(cwd=tmp_path)
+    assert (answer["status"], answer["body"]["reason"], answer["failure"]) == (503, "misconfigured", error)
+    assert json.loads(logged)["error"].startswith(said)
+    assert "s3cret" not in printed + logged
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", "/token"), ("HEAD", "/healthz"), ("PUT", "/a/b?c")])
+@pytest.mark.parametrize(("request_id", "kept"), [("a.B-1_", True), ("x" * 65, False), ("a b", False)])
+def test_answer_of_a_start_that_failed_is_an_error_like_any_other(
+    method: str, path: str, request_id: str, kept: bool
+) -> None:
+    answer, _ = misconfigured(method=method, path=path, request_id=request_id, VENDING_DEADLINE_SECONDS="soon")
+    entry = CATALOGUE[Reason.MISCONFIGURED]
+    told = answer["headers"].pop("X-Request-Id")
+    assert answer["headers"] == {"Cache-Control": "no-store", "Pragma": "no-cache", "X-Content-Type-Options": "nosniff"}
+    assert (told == request_id) is kept
+    assert answer["mimetype"] == "application/json"
+    assert answer["body"] == {
+        "error": entry.error,
+        "error_description": entry.advice,
+        "reason": "misconfigured",
+        "request_id": told,
+    }
+    assert answer["status"] == entry.status
+
+
+def test_local_host_ends_with_the_message_of_a_bad_setting() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "devstack", "host", "--port", "0"],
+        env={"PATH": os.environ["PATH"], "VENDING_DEADLINE_SECONDS": "soon"},
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert "devstack host: VENDING_DEADLINE_SECONDS must be" in done.stderr
+    assert "Traceback" not in done.stderr

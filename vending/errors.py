@@ -66,6 +66,7 @@ class Reason(StrEnum):
     REGISTRY_RESPONSE_INVALID = "registry_response_invalid"
     IDENTITY_REFUSED = "identity_refused"
 
+    MISCONFIGURED = "misconfigured"
     POLICY_UNAVAILABLE = "policy_unavailable"
     ISSUER_KEYS_UNAVAILABLE = "issuer_keys_unavailable"
     IDENTITY_UNAVAILABLE = "identity_unavailable"
@@ -162,6 +163,11 @@ CATALOGUE: Final[Mapping[Reason, Entry]] = {
     Reason.REGISTRY_RESPONSE_INVALID: Entry(502, "server_error", "The registry's answer could not be understood."),
     Reason.IDENTITY_REFUSED: Entry(
         502, "server_error", "The service's identity was refused; the operator must check the identity's settings."
+    ),
+    Reason.MISCONFIGURED: Entry(
+        503,
+        "temporarily_unavailable",
+        "The service is not set up correctly; tell its operator, whose log says what is wrong.",
     ),
     Reason.POLICY_UNAVAILABLE: Entry(
         503, "temporarily_unavailable", "The service has no policy in force; try again, and tell its operator."

@@ -19,13 +19,15 @@ from urllib.parse import urlsplit
 
 import azure.functions as func
 
-from vending import __version__, request, telemetry
+from vending import __version__, operations_log, request, telemetry
 from vending.acr.scope import render
 from vending.audit import Kind, Trail, client_address
+from vending.clock import Clock
 from vending.errors import Reason, Refusal
 from vending.oidc.claim_path import read
 from vending.openapi import document
 from vending.operations_log import note_bug
+from vending.refusal_log import RefusalLog
 from vending.service import Service
 from vending.settings import Settings
 from vending.vendor import Explanation, Vended
@@ -79,6 +81,7 @@ class App:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._service: Service | None = None
+        self._refusals = RefusalLog(Clock())
 
     @property
     def service(self) -> Service:
@@ -88,6 +91,10 @@ class App:
 
     async def answer(self, endpoint: _Endpoint, req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
         """Answer one request; nothing gets past this but a response."""
+        with operations_log.request():
+            return await self._answer(endpoint, req, context)
+
+    async def _answer(self, endpoint: _Endpoint, req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
         given = req.headers.get("X-Request-Id", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else str(uuid.uuid4())
         method = (req.method or "").upper()
@@ -98,10 +105,11 @@ class App:
         except Refusal as refusal:
             if self._service is not None:
                 self._service.recorder.count(endpoint.name, refusal)
-            reply = _refused(refusal, request_id)
+            self._refusals.add(endpoint.name, refusal.reason)
+            reply = _refused(refusal, request_id, self.settings.docs_url)
         except Exception as error:  # noqa: BLE001 - the platform would answer a bare 500 and log the text.
             note_bug(error)
-            reply = _refused(Refusal(Reason.INTERNAL_ERROR), request_id)
+            reply = _refused(Refusal(Reason.INTERNAL_ERROR), request_id, self.settings.docs_url)
         return _respond(reply, request_id, allow=endpoint.methods)
 
 
@@ -128,7 +136,7 @@ def _respond(reply: _Reply, request_id: str, *, allow: tuple[str, ...]) -> func.
     return func.HttpResponse(body, status_code=reply.status, headers=headers, mimetype="application/json")
 
 
-def _refused(refusal: Refusal, request_id: str, *, token_in_header: bool = False) -> _Reply:
+def _refused(refusal: Refusal, request_id: str, docs_url: str | None, *, token_in_header: bool = False) -> _Reply:
     """Render a refusal: the one place where errors become answers."""
     entry = refusal.entry
     body: dict[str, Any] = {
@@ -137,6 +145,8 @@ def _refused(refusal: Refusal, request_id: str, *, token_in_header: bool = False
         "reason": refusal.reason.value,
         "request_id": request_id,
     }
+    if docs_url is not None:
+        body["error_uri"] = f"{docs_url}#{refusal.reason.value}"  # RFC 6749 section 5.2
     if refusal.missing is not None:
         body["missing"] = list(refusal.missing)
     headers = _retry_after(refusal)
@@ -155,7 +165,7 @@ async def _token(app: App, req: func.HttpRequest, call: _Call) -> _Reply:
     try:
         vended = await app.service.vendor.token(parsed, trail)
     except Refusal as refusal:
-        return _refused(refusal, call.request_id, token_in_header=parsed.token_in_header)
+        return _refused(refusal, call.request_id, app.settings.docs_url, token_in_header=parsed.token_in_header)
     return _Reply(200, _vended(vended, call.request_id, app.service.clock.now()))
 
 
@@ -164,7 +174,7 @@ async def _explain(app: App, req: func.HttpRequest, call: _Call) -> _Reply:
     try:
         explanation = await app.service.vendor.explain(parsed, trail)
     except Refusal as refusal:
-        return _refused(refusal, call.request_id, token_in_header=parsed.token_in_header)
+        return _refused(refusal, call.request_id, app.settings.docs_url, token_in_header=parsed.token_in_header)
     return _Reply(200, _explained(explanation, parsed, call.request_id))
 
 
@@ -296,6 +306,7 @@ def blueprint(environment: Mapping[str, str]) -> func.Blueprint:
         logging.getLogger(name).setLevel(logging.ERROR)
     settings = Settings.from_environment(environment)
     telemetry.check(settings)
+    operations_log.deliver_by_requests()
     announce(settings)
     app = App(settings)
     functions = func.Blueprint()  # type: ignore[no-untyped-call]

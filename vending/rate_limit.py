@@ -1,4 +1,4 @@
-"""The rate limit: one token bucket for each caller, in this instance's memory. Knows nothing of claims or HTTP."""
+"""The rate limit: one token bucket for each caller, in this process's memory. Knows nothing of claims or HTTP."""
 
 from __future__ import annotations
 

@@ -26,6 +26,7 @@ KNOWN_SETTINGS: Final = frozenset(
         "VENDING_REPLAY_STORE",
         "VENDING_DEADLINE_SECONDS",
         "VENDING_CUSTOM_HOSTS",
+        "VENDING_DOCS_URL",
         "VENDING_ALLOW_LOOPBACK",
         "VENDING_TELEMETRY",
         "AZURE_CLIENT_ID",
@@ -33,16 +34,29 @@ KNOWN_SETTINGS: Final = frozenset(
 )
 """Every setting that the app itself reads, besides those that begin with `VENDING_SECRET_`."""
 
+_SET_BY_THE_PLATFORM: Final = (
+    "WEBSITE_INSTANCE_ID",
+    "WEBSITE_SKU",
+    "WEBSITE_POD_NAME",
+    "CONTAINER_NAME",
+    "WEBSITE_OWNER_NAME",
+)
+"""Where the app runs in Azure, some of these are set: Flex Consumption has no `WEBSITE_INSTANCE_ID` (azure-functions-
+host, issue 11222). `WEBSITE_HOSTNAME` is no sign, for Core Tools set it on a laptop."""
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 _MAX_SECONDS: Final = 86_400.0
 _LONGEST_DEADLINE_SECONDS: Final = 50.0
 """The host ends a worker, with everybody's requests, at `functionTimeout` in host.json: one minute."""
+_MOST_WORKER_PROCESSES: Final = 10
+"""The host's own limit on worker processes of an instance."""
 _TABLE_PATH = re.compile(r"/[A-Za-z][A-Za-z0-9]{2,62}")
 # A storage token opens every account that the identity may read: it goes to Azure storage, and nowhere else.
 _STORAGE = r"(core\.(windows\.net|usgovcloudapi\.net|chinacloudapi\.cn)|storage\.azure\.net)"
 _BLOB_HOST = re.compile(rf"[a-z0-9]{{3,24}}(\.z[0-9]+)?\.blob\.{_STORAGE}")
 _TABLE_HOST = re.compile(rf"[a-z0-9]{{3,24}}(\.z[0-9]+)?\.table\.{_STORAGE}")
 _HOST = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*(:[0-9]{1,5})?")
+_URI = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]+")
+"""What RFC 6749 section 5.2 allows in `error_uri`."""
 _CLIENT_ID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
 
@@ -59,7 +73,7 @@ def is_loopback(host: str | None) -> bool:
 class Settings:
     """Hold the settings, parsed. Durations are in seconds.
 
-    `policy` is a path or the https URL of a blob; `replay_table` is None where the replay store is this instance's
+    `policy` is a path or the https URL of a blob; `replay_table` is None where the replay store is this process's
     memory; `environment` is what credentials and secrets are read from, and stays out of the repr.
     """
 
@@ -70,9 +84,13 @@ class Settings:
     replay_table: str | None = None
     deadline_seconds: float = 20.0
     custom_hosts: frozenset[str] = frozenset()
+    docs_url: str | None = None
     allow_loopback: bool = False
     telemetry: bool = False
     client_id: str | None = None
+    worker_processes: int = 1
+    """How many processes of the app the host starts on each instance; what is kept in memory is kept in each of them.
+    Where the host may add some as it likes, as many as it may have."""
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
@@ -93,9 +111,11 @@ class Settings:
             replay_table=read.replay_table(loopback),
             deadline_seconds=read.seconds("VENDING_DEADLINE_SECONDS", 20.0, _LONGEST_DEADLINE_SECONDS),
             custom_hosts=read.custom_hosts(),
+            docs_url=read.docs_url(loopback),
             allow_loopback=loopback,
             telemetry=read.telemetry(),
             client_id=read.client_id(),
+            worker_processes=read.worker_processes(),
             environment=environment,
         )
 
@@ -115,7 +135,7 @@ class _Reader:
             return False
         if value != "1":
             raise SettingsError("VENDING_ALLOW_LOOPBACK must be 1 or unset.")
-        if self._get("WEBSITE_INSTANCE_ID") is not None:
+        if any(self._get(name) is not None for name in _SET_BY_THE_PLATFORM):
             raise SettingsError("VENDING_ALLOW_LOOPBACK is for local work; remove it from an app that runs in Azure.")
         return True
 
@@ -127,12 +147,12 @@ class _Reader:
             number = float(value)
         except ValueError:
             number = math.nan
-        if not 0 < number <= most:
-            raise SettingsError(f"{name} must be a number of seconds above 0, and at most {most:g}.")
+        if not 1 <= number <= most:
+            raise SettingsError(f"{name} must be a number of seconds from 1 to {most:g}.")
         return number
 
     def policy(self, loopback: bool) -> Path | str:
-        value = self._get("VENDING_POLICY") or "policy.yaml"
+        value = self._get("VENDING_POLICY") or _bundled_policy()
         if "://" not in value:
             return APP_ROOT / value  # An absolute path stays what it is.
         parts = _url("VENDING_POLICY", value, loopback)
@@ -188,17 +208,40 @@ class _Reader:
             raise SettingsError("VENDING_CUSTOM_HOSTS must list exact lower-case host names, separated by commas.")
         return frozenset(hosts)
 
+    def docs_url(self, loopback: bool) -> str | None:
+        value = self._get("VENDING_DOCS_URL")
+        if value is None:
+            return None
+        if _url("VENDING_DOCS_URL", value, loopback).fragment or not _URI.fullmatch(value):
+            raise SettingsError("VENDING_DOCS_URL must have no fragment: the reason of an error becomes one.")
+        return value
+
     def telemetry(self) -> bool:
         value = self._get("VENDING_TELEMETRY")
         if value not in {None, "off", "azure-monitor"}:
             raise SettingsError("VENDING_TELEMETRY must be off or azure-monitor.")
         return value == "azure-monitor"
 
+    def worker_processes(self) -> int:
+        """Read what the host reads, and as it does: what it cannot use is one process."""
+        if (self._get("FUNCTIONS_WORKER_DYNAMIC_CONCURRENCY_ENABLED") or "").lower() in {"true", "1"}:
+            return _MOST_WORKER_PROCESSES
+        try:
+            count = int(self._get("FUNCTIONS_WORKER_PROCESS_COUNT") or "1")
+        except ValueError:
+            return 1
+        return min(max(count, 1), _MOST_WORKER_PROCESSES)
+
     def client_id(self) -> str | None:
         value = self._get("AZURE_CLIENT_ID")
         if value is not None and not _CLIENT_ID.fullmatch(value):
             raise SettingsError("AZURE_CLIENT_ID must be the client id (a GUID) of the user-assigned identity.")
         return value
+
+
+def _bundled_policy() -> str:
+    """Name the policy beside `host.json`: JSON, which is what `compile` writes, before YAML."""
+    return "policy.json" if (APP_ROOT / "policy.json").is_file() else "policy.yaml"
 
 
 def _url(name: str, value: str, loopback: bool) -> SplitResult:

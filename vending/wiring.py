@@ -81,7 +81,7 @@ def policy_source(settings: Settings, http: Http, storage_token: Callable[[], Aw
 def replay_store(
     settings: Settings, http: Http, clock: Clock, storage_token: Callable[[], Awaitable[str]]
 ) -> ReplayStore:
-    """Choose where tokens that were used are kept: this instance's memory, or a table."""
+    """Choose where tokens that were used are kept: this process's memory, or a table."""
     if settings.replay_table is None:
         return MemoryStore(clock)
     from vending.replay.table import TableStore
@@ -94,6 +94,12 @@ def announce(settings: Settings) -> None:
     source = "file" if isinstance(settings.policy, Path) else "blob"
     note(logging.INFO, "started", policy_source=source, replay_store=settings.replay_store)
     if settings.replay_table is None:
-        note(logging.WARNING, "replay_store_is_per_instance", advice="Set VENDING_REPLAY_STORE to a table to share it.")
+        note(
+            logging.WARNING,
+            "replay_store_is_per_process",
+            processes=settings.worker_processes,
+            advice="Each worker process of each instance keeps its own claims: a token can be used once on every one. "
+            "Set VENDING_REPLAY_STORE to a table, which all share.",
+        )
     if settings.allow_loopback:
         note(logging.WARNING, "loopback_allowed", advice="VENDING_ALLOW_LOOPBACK is for local work only.")

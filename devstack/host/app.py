@@ -52,6 +52,8 @@ def import_app(directory: Path) -> func.FunctionApp:
     module = importlib.util.module_from_spec(spec)
     sys.modules["function_app"] = module
     spec.loader.exec_module(module)
+    if isinstance(failure := getattr(module, "failure", None), BaseException):
+        raise failure  # What the platform would answer 503 for: here somebody is looking.
     return _the_app(module)
 
 

@@ -50,7 +50,7 @@ class Day:
 @pytest.fixture(scope="module")
 def day(upstreams: Upstreams, tmp_path_factory: pytest.TempPathFactory) -> Day:
     issuers, registry = upstreams.issuers, upstreams.registry
-    settings = {"VENDING_POLICY_REFRESH_SECONDS": "0.2"}
+    settings = {"VENDING_POLICY_REFRESH_SECONDS": "1"}
     policy = policy_text(upstreams).replace("\ndeny:", AUDIT_RULE, 1)
     with Stack(upstreams, policy=policy, settings=settings) as stack:
         token = issuers.github.token(jti="web-job-1")

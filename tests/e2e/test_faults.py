@@ -175,7 +175,7 @@ def own_upstreams() -> Iterator[Upstreams]:
         yield started
 
 
-SETTINGS = {"VENDING_POLICY_REFRESH_SECONDS": "0.01"}
+SETTINGS = {"VENDING_POLICY_REFRESH_SECONDS": "1"}
 
 
 @pytest.fixture(scope="module")

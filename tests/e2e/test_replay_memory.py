@@ -80,4 +80,4 @@ def test_what_memory_does_not_protect_is_as_documented(upstreams: Upstreams, iss
         second.stop()
         restarted = stack.add_host()
         assert exchange(restarted.url, token, scope=PULL).status_code == 200
-        assert "replay_store_is_per_instance" in restarted.log
+        assert "replay_store_is_per_process" in restarted.log

@@ -179,8 +179,8 @@ def test_readiness_and_the_log_say_which_store_is_in_force(pair: Stack, stack: S
     assert httpx.get(f"{pair.url}/readyz", timeout=30).json()["replay_store"] == "table"
     assert httpx.get(f"{stack.url}/readyz", timeout=30).json()["replay_store"] == "memory"
     assert '"replay_store": "table"' in pair.host.log
-    assert "replay_store_is_per_instance" not in pair.host.log
-    assert "replay_store_is_per_instance" in stack.host.log
+    assert "replay_store_is_per_process" not in pair.host.log
+    assert "replay_store_is_per_process" in stack.host.log
 
 
 def test_the_apps_own_identity_is_asked_for_a_token_for_storage(pair: Stack, issuers: IssuerServer) -> None:

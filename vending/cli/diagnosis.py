@@ -121,9 +121,15 @@ class Diagnosis:
     async def _replay_store(self) -> list[Finding]:
         self._say("replay store")
         if self._settings.replay_table is None:
+            count = self._settings.worker_processes
+            each = f"each of up to {count} worker processes" if count > 1 else "each worker process"
             return [
                 Finding(
-                    "replay store", "memory", "warning", "each instance remembers only its own", advice.REPLAY_MEMORY
+                    "replay store",
+                    "memory",
+                    "warning",
+                    f"{each} of each instance remembers only its own",
+                    advice.REPLAY_MEMORY,
                 )
             ]
         store = replay_store(self._settings, self._http, self._clock, self._storage_token)

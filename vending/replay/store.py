@@ -36,7 +36,7 @@ class ReplayStore(Protocol):
 
 
 class MemoryStore:
-    """Keep claims in this instance's memory: other instances do not see them."""
+    """Keep claims in this process's memory: other processes and instances do not see them."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
