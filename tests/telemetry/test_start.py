@@ -15,7 +15,10 @@ CONNECTION = "InstrumentationKey=00000000-0000-0000-0000-0000000000aa;IngestionE
 ON = {"VENDING_TELEMETRY": "azure-monitor", "APPLICATIONINSIGHTS_CONNECTION_STRING": CONNECTION}
 
 
-def start(code: str = "import sys, function_app; sys.exit(function_app.failure is not None)", **settings: str) -> subprocess.CompletedProcess[str]:
+END = "import sys, function_app; sys.exit(function_app.failure is not None)"
+
+
+def start(code: str = END, **settings: str) -> subprocess.CompletedProcess[str]:
     environment = {"PATH": os.environ["PATH"], "WEBSITE_HOSTNAME": "vend.example", **settings}
     return subprocess.run(
         [sys.executable, "-c", code], env=environment, cwd=PROJECT, capture_output=True, text=True, check=False
@@ -36,7 +39,7 @@ def test_the_app_starts_with_it_and_loads_it_only_with_the_first_request() -> No
 
 @pytest.mark.parametrize("missing", ["azure.monitor", "azure.monitor.opentelemetry"])
 def test_without_the_package_the_start_fails_and_says_what_to_do(missing: str) -> None:
-    done = start(f"import sys; sys.modules[{missing!r}] = None; import function_app as app; sys.exit(bool(app.failure))", **ON)
+    done = start(f"import sys; sys.modules[{missing!r}] = None; {END}", **ON)
     assert done.returncode != 0
     message = done.stderr.splitlines()[-1]
     assert "SettingsError: VENDING_TELEMETRY" in message
