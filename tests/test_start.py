@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -67,17 +68,20 @@ print(json.dumps({{
 """
 
 
+SOON = {"VENDING_DEADLINE_SECONDS": "soon"}
+
+
 def misconfigured(
+    settings: Mapping[str, str] | None = None,
     before: str = "",
     method: str = "GET",
     path: str = "/",
     request_id: str = "r-1",
     cwd: Path = PROJECT,
-    **settings: str,
 ) -> tuple[dict[str, Any], list[str]]:
     """Import the app, which cannot start, ask it once, and return its answer and what it wrote to standard error."""
     code = SHOW.format(before=before, method=method, path=path, request_id=request_id)
-    done = start(code, cwd, WEBSITE_HOSTNAME="vend.example", **settings)
+    done = start(code, cwd, WEBSITE_HOSTNAME="vend.example", **(settings or {}))
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout), done.stderr.splitlines()
 
@@ -91,7 +95,7 @@ def misconfigured(
     ],
 )
 def test_bad_setting_answers_503_everywhere_and_is_named_in_the_log(name: str, value: str) -> None:
-    answer, (printed, logged) = misconfigured(**{name: value})
+    answer, (printed, logged) = misconfigured({name: value})
     assert (answer["name"], answer["route"], answer["methods"], answer["auth"]) == (
         "zz_fallback",
         "{*path}",
@@ -116,7 +120,7 @@ def test_bad_setting_answers_503_everywhere_and_is_named_in_the_log(name: str, v
     ],
 )
 def test_missing_package_or_module_answers_503(before: str, error: str) -> None:
-    answer, (printed, logged) = misconfigured(before)
+    answer, (printed, logged) = misconfigured(before=before)
     assert (answer["status"], answer["body"]["reason"], answer["failure"]) == (503, "misconfigured", error)
     assert printed.startswith(f"the app cannot start: {error}: ")
     assert json.loads(logged)["error"].startswith(f"{error}: ")
@@ -147,7 +151,7 @@ def test_whatever_the_start_raises_answers_503(tmp_path: Path, content: str, err
 def test_answer_of_a_start_that_failed_is_an_error_like_any_other(
     method: str, path: str, request_id: str, kept: bool
 ) -> None:
-    answer, _ = misconfigured(method=method, path=path, request_id=request_id, VENDING_DEADLINE_SECONDS="soon")
+    answer, _ = misconfigured(SOON, method=method, path=path, request_id=request_id)
     entry = CATALOGUE[Reason.MISCONFIGURED]
     told = answer["headers"].pop("X-Request-Id")
     assert answer["headers"] == {"Cache-Control": "no-store", "Pragma": "no-cache", "X-Content-Type-Options": "nosniff"}
