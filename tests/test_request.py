@@ -158,6 +158,27 @@ def test_two_different_tokens_conflict() -> None:
     assert refused.value.reason is Reason.CONFLICTING_TOKENS
 
 
+@pytest.mark.parametrize("behind", ["\n", "\r\n", " ", "\t\n", "\n\n", " \r\n \n"])
+def test_what_a_file_has_behind_a_token_is_removed(behind: str) -> None:
+    asked = ask({**MINIMAL, "subject_token": TOKEN + behind}, authorization=f"Bearer {TOKEN}")
+    assert (asked.subject_token, asked.token_in_header) == (TOKEN, False)
+
+
+@pytest.mark.parametrize(
+    "token", ["\naaa.bbb.ccc", " aaa.bbb.ccc", "aaa.bbb\n.ccc", "aaa.bbb.ccc\x0b", "aaa.bbb.ccc\x00"]
+)
+def test_nothing_else_is_removed_from_a_token(token: str) -> None:
+    assert ask({**MINIMAL, "subject_token": token}).subject_token == token
+
+
+@pytest.mark.parametrize("blank", [" ", "\n", "\r\n\t ", "\x0b", "\u2003"])
+def test_token_of_white_space_alone_is_none(blank: str) -> None:
+    with pytest.raises(Refusal) as refused:
+        ask({**MINIMAL, "subject_token": blank})
+    assert refused.value.reason is Reason.MISSING_PARAMETER
+    assert ask({**MINIMAL, "subject_token": blank}, authorization=f"Bearer {TOKEN}").token_in_header
+
+
 @pytest.mark.parametrize("authorization", ["Basic dTpw", "Bearer", "Bearer ", ""])
 def test_a_header_without_a_bearer_token_brings_none(authorization: str) -> None:
     with pytest.raises(Refusal) as refused:

@@ -30,6 +30,8 @@ MAX_SCOPES: Final = 128
 """The highest limit that a policy can set; checked before there is a policy to ask."""
 
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_TRAILING: Final = " \t\r\n"
+"""What editors and `echo` leave behind a token in a file, and a client sends along."""
 _REGISTRY_PARAMETERS: Final = ("audience", "resource")
 
 
@@ -71,7 +73,7 @@ def parse(*, query: str, content_type: str | None, body: bytes, authorization: s
         if name in form:
             raise Refusal(Reason.MALFORMED_REQUEST, f"Leave out {name}: this service knows no delegation.")
     _check_grant_type(form.get("grant_type"))
-    token, in_header = _subject_token(form.get("subject_token"), authorization)
+    token, in_header = _subject_token(_trimmed(form.get("subject_token", "")), authorization)
     _check_token_types(form)
     written = form.get("scope")
     count = 0 if written is None else scopes.count(written)
@@ -138,7 +140,12 @@ def _check_token_types(form: dict[str, str]) -> None:
         raise Refusal(Reason.UNSUPPORTED_TOKEN_TYPE, f"Leave requested_token_type out, or make it {ACCESS_TOKEN_TYPE}.")
 
 
-def _subject_token(in_body: str | None, authorization: str | None) -> tuple[RawToken, bool]:
+def _trimmed(token: str) -> str:
+    """Remove what stands behind a token in a file; a token of nothing but white space is none."""
+    return token.rstrip(_TRAILING) if token.strip() else ""
+
+
+def _subject_token(in_body: str, authorization: str | None) -> tuple[RawToken, bool]:
     scheme, _, credentials = (authorization or "").strip().partition(" ")
     in_header = credentials.strip() if scheme.lower() == "bearer" else ""
     if in_body and in_header and in_body != in_header:

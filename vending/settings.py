@@ -34,7 +34,7 @@ KNOWN_SETTINGS: Final = frozenset(
 )
 """Every setting that the app itself reads, besides those that begin with `VENDING_SECRET_`."""
 
-_SET_BY_THE_PLATFORM: Final = (
+SET_BY_THE_PLATFORM: Final = (
     "WEBSITE_INSTANCE_ID",
     "WEBSITE_SKU",
     "WEBSITE_POD_NAME",
@@ -135,8 +135,11 @@ class _Reader:
             return False
         if value != "1":
             raise SettingsError("VENDING_ALLOW_LOOPBACK must be 1 or unset.")
-        if any(self._get(name) is not None for name in _SET_BY_THE_PLATFORM):
-            raise SettingsError("VENDING_ALLOW_LOOPBACK is for local work; remove it from an app that runs in Azure.")
+        sign = next((name for name in SET_BY_THE_PLATFORM if self._get(name) is not None), None)
+        if sign is not None:
+            raise SettingsError(
+                f"VENDING_ALLOW_LOOPBACK is for local work, and {sign} says that this is Azure; remove one of the two."
+            )
         return True
 
     def seconds(self, name: str, default: float, most: float = _MAX_SECONDS) -> float:

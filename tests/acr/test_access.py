@@ -7,7 +7,7 @@ from typing import Any
 import jwt
 import pytest
 
-from vending.acr.access import GrantWider, allowed, check
+from vending.acr.access import MAX_TOKEN_CHARACTERS, GrantWider, allowed, check
 from vending.acr.scope import CATALOG, Scope, parse, repository
 from vending.errors import Reason, Refusal
 
@@ -99,6 +99,23 @@ def test_list_of_what_is_too_much_is_bounded() -> None:
     wider = refusal(token([entry(f"r{number}", "pull") for number in range(1000)]))
     assert isinstance(wider, GrantWider)
     assert len(wider.excess) == 10
+
+
+def test_token_that_fits_into_no_header_is_not_handed_out() -> None:
+    access = [entry("web/api", "pull", "push")]
+    short = len(token(access, jti=""))
+    longest = max(n for n in range(6000) if short + n * 4 // 3 < 6002 and len(token(access, jti="j" * n)) <= 6000)
+    fits, too_long = token(access, jti="j" * longest), token(access, jti="j" * (longest + 1))
+    assert 5997 < len(fits) <= MAX_TOKEN_CHARACTERS < len(too_long)
+    assert check(fits, scopes=PUSH, audiences=[HOST], now=NOW).secret == fits
+    refused = refusal(too_long)
+    assert refused.reason is Reason.TOO_MANY_SCOPES
+    assert str(len(too_long)) in refused.description
+
+
+def test_excess_is_told_before_the_length() -> None:
+    wider = [entry(f"r{number}" + "x" * 200, "pull") for number in range(40)]
+    assert refusal(token(wider)).reason is Reason.REGISTRY_GRANT_WIDER
 
 
 @pytest.mark.parametrize("access", [None, [], ..., [entry("web/api")]], ids=["null", "empty", "absent", "no actions"])

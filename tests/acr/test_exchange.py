@@ -182,6 +182,27 @@ async def test_missing_right_costs_one_exchange_a_minute_and_not_one_per_caller(
     assert mint.calls()[0] == 3
 
 
+async def test_right_that_one_job_lacks_leaves_everybodys_dead_refresh_token_to_be_replaced(mint: Mint) -> None:
+    mint.registry.allow(OBJECT_ID, Rights([("web/*", frozenset({"pull"}))]))
+    assert (await mint.refused()).reason is Reason.REGISTRY_GRANT_NARROWER
+    mint.registry.tokens.revoke_refresh_tokens()
+    await mint("repository:web/api:pull")
+    assert mint.calls()[0] == 3
+
+
+async def test_dead_refresh_token_leaves_a_right_given_meanwhile_to_be_noticed(mint: Mint) -> None:
+    mint.registry.allow(OBJECT_ID, Rights([("web/*", frozenset({"pull"}))]))
+    await mint("repository:web/api:pull")
+    mint.registry.tokens.revoke_refresh_tokens()
+    await mint("repository:web/api:pull")
+    assert (await mint.refused()).reason is Reason.REGISTRY_GRANT_NARROWER
+    assert mint.calls()[0] == 3
+    assert (await mint.refused()).reason is Reason.REGISTRY_GRANT_NARROWER
+    mint.registry.tokens.revoke_refresh_tokens()
+    assert (await mint.refused("repository:web/api:pull")).reason is Reason.REGISTRY_REFUSED
+    assert mint.calls()[0] == 3  # Each cause had its one exchange of this minute.
+
+
 async def test_right_given_meanwhile_takes_effect_within_the_request(mint: Mint) -> None:
     mint.registry.allow(OBJECT_ID, Rights([("web/*", frozenset({"pull"}))]))
     await mint("repository:web/api:pull")

@@ -105,9 +105,45 @@ async def test_user_assigned_identity(entra: Entra, by: str) -> None:
     assert claims["oid"] == user_assigned.object_id
 
 
-async def test_identity_that_the_app_does_not_have_is_refused(entra: Entra) -> None:
+async def test_identity_that_the_app_does_not_have_may_be_assigned_yet(entra: Entra) -> None:
+    """The endpoint says the same of an identity that was assigned a minute ago."""
     refusal = await entra.refused(entra.identity("managed_identity", client_id=str(uuid.uuid4())))
-    assert (refusal.reason, refusal.status) == (Reason.IDENTITY_REFUSED, 400)
+    assert (refusal.reason, refusal.status) == (Reason.IDENTITY_UNAVAILABLE, 400)
+    assert entra.upstreams.identity.board.requests["token"] == 3
+
+
+@pytest.mark.parametrize("status", [400, 403, 404])
+@pytest.mark.parametrize("body", [b"", b'{"error": "invalid_request", "error_description": "Identity not found"}'])
+@pytest.mark.parametrize("kind", ["managed_identity", "federated_app"])
+async def test_identity_endpoint_that_does_not_know_the_app_yet_is_asked_again(
+    entra: Entra, status: int, body: bytes, kind: Kind
+) -> None:
+    identity = entra.identity("managed_identity") if kind == "managed_identity" else federated(entra)
+    board = entra.upstreams.identity.board
+    board.set("token", Fault(status=status, body=body), times=2)
+    await entra.tokens.token(identity, ACR_AUDIENCE)
+    assert board.requests["token"] == 3
+
+
+@pytest.mark.parametrize("status", [400, 403, 404])
+async def test_identity_endpoint_that_goes_on_refusing_is_unavailable(entra: Entra, status: int) -> None:
+    entra.upstreams.identity.board.set("token", Fault(status=status, body=b""))
+    refusal = await entra.refused(entra.identity("managed_identity"))
+    assert (refusal.reason, refusal.status) == (Reason.IDENTITY_UNAVAILABLE, status)
+
+
+@pytest.mark.parametrize("status", [401, 405, 409])
+async def test_other_refusals_of_the_identity_endpoint_are_final(entra: Entra, status: int) -> None:
+    entra.upstreams.identity.board.set("token", Fault(status=status, body=b""))
+    assert (await entra.refused(entra.identity("managed_identity"))).reason is Reason.IDENTITY_REFUSED
+    assert entra.upstreams.identity.board.requests["token"] == 1
+
+
+async def test_error_of_entra_behind_the_identity_endpoint_is_final(entra: Entra) -> None:
+    body = b'{"error": "invalid_client", "error_description": "AADSTS700016: Application was not found"}'
+    entra.upstreams.identity.board.set("token", Fault(status=400, body=body))
+    refusal = await entra.refused(entra.identity("managed_identity"))
+    assert (refusal.reason, refusal.entra_error) == (Reason.IDENTITY_REFUSED, "AADSTS700016")
 
 
 async def test_rotated_identity_header_is_read_anew(entra: Entra, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,9 +207,9 @@ async def test_app_that_does_not_trust_the_managed_identity_refuses_it(entra: En
     assert (refusal.reason, refusal.entra_error) == (Reason.IDENTITY_REFUSED, "AADSTS700213")
 
 
-async def test_managed_identity_that_is_missing_behind_an_app_is_refused(entra: Entra) -> None:
+async def test_managed_identity_that_is_missing_behind_an_app_may_be_assigned_yet(entra: Entra) -> None:
     identity = replace(federated(entra), assertion_client_id=str(uuid.uuid4()))
-    assert (await entra.refused(identity)).reason is Reason.IDENTITY_REFUSED
+    assert (await entra.refused(identity)).reason is Reason.IDENTITY_UNAVAILABLE
     assert entra.upstreams.authority.board.requests["token"] == 0
 
 

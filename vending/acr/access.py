@@ -40,6 +40,8 @@ class GrantWider(Refusal):
 
 
 _MOST_EXCESS: Final = 10
+MAX_TOKEN_CHARACTERS: Final = 6000
+"""ACR's front takes 8 KiB of a header, and clients send the token in base64 with a user name (Azure/acr, issue 797)."""
 _LONGEST_LIFE_SECONDS: Final = 10 * 86_400
 """ACR's tokens live for three hours at most; an expiry further away is not an expiry."""
 
@@ -66,7 +68,8 @@ def check(token: str, *, scopes: Iterable[Scope], audiences: Iterable[str], now:
     """Compare what a token allows with what was decided; accept it only if they are equal.
 
     `audiences` are the names that the registry goes by. Raises `Refusal` with `registry_response_invalid`,
-    `registry_grant_wider`, or `registry_grant_narrower` with the missing scopes.
+    `registry_grant_wider`, `registry_grant_narrower` with the missing scopes, or `too_many_scopes` for a token that no
+    client can use.
     """
     claims = decode(token)
     expires_at = expiry(claims, now)
@@ -81,6 +84,12 @@ def check(token: str, *, scopes: Iterable[Scope], audiences: Iterable[str], now:
     token_id = claims.get("jti")
     if not isinstance(token_id, str) or not token_id:
         raise Refusal(Reason.REGISTRY_RESPONSE_INVALID, "The registry sent a token without an id.")
+    if len(token) > MAX_TOKEN_CHARACTERS:
+        raise Refusal(
+            Reason.TOO_MANY_SCOPES,
+            f"The token for these scopes has {len(token)} characters, and registries take at most "
+            f"{MAX_TOKEN_CHARACTERS} in a header; ask for fewer repositories in one request.",
+        )
     return VendedToken(token, token_id, expires_at)
 
 

@@ -77,7 +77,7 @@ class Minter:
         self._budget_seconds = budget_seconds
         self._refresh: RenewingCache[Key] = RenewingCache(clock)
         self._services: dict[str, str] = {}
-        self._reexchanged: dict[Key, float] = {}
+        self._reexchanged: dict[tuple[Key, Reason], float] = {}
         self._throttled_until: dict[str, float] = {}
 
     def warm(self, target: Target, entra_token: EntraToken) -> None:
@@ -88,14 +88,14 @@ class Minter:
         """Obtain an access token that allows exactly `scopes`.
 
         An answer of 401, or a grant narrower than asked, may come of a refresh token from before a change of rights: it
-        is replaced and the call repeated, at most once in 60 s for each identity and registry. Raises `Refusal` with
-        the `registry_…` and `identity_…` reasons.
+        is replaced and the call repeated, at most once in 60 s for each identity, registry and cause. Raises `Refusal`
+        with the `registry_…` and `identity_…` reasons, or `too_many_scopes`.
         """
         used = await self._refresh.get(target.key, lambda: self._exchange(target, entra_token))
         try:
             return await self._access(target, used, scopes)
         except _StaleRights as stale:
-            fresh = await self._reexchange(target, used, entra_token)
+            fresh = await self._reexchange(target, used, entra_token, stale.refusal.reason)
             if fresh is None:
                 raise stale.refusal from None
         try:
@@ -117,25 +117,31 @@ class Minter:
             granted=access.allowed(token.get("access")),
         )
 
-    async def _reexchange(self, target: Target, used: Credential, entra_token: EntraToken) -> Credential | None:
+    async def _reexchange(
+        self, target: Target, used: Credential, entra_token: EntraToken, cause: Reason
+    ) -> Credential | None:
         try:
             return await self._refresh.replace(
                 target.key,
                 used,
                 lambda: self._exchange(target, entra_token),
-                may_load=lambda: self._may_reexchange(target.key),
+                may_load=lambda: self._may_reexchange(target.key, cause),
             )
         except Refusal as refusal:
             if refusal.entry.status == 503:  # It told nothing about the rights, so the next caller may ask.
-                self._reexchanged.pop(target.key, None)
+                self._reexchanged.pop((target.key, cause), None)
             raise
 
-    def _may_reexchange(self, key: Key) -> bool:
+    def _may_reexchange(self, key: Key, cause: Reason) -> bool:
+        """Return whether this cause may replace the refresh token now, and count it.
+
+        A right that one job lacks must not use up what a refresh token that is dead for everybody needs.
+        """
         now = self._clock.monotonic()
         self._reexchanged = {k: at for k, at in self._reexchanged.items() if now - at < _REEXCHANGE_SECONDS}
-        if key in self._reexchanged:
+        if (key, cause) in self._reexchanged:
             return False
-        self._reexchanged[key] = now
+        self._reexchanged[key, cause] = now
         return True
 
     async def _exchange(self, target: Target, entra_token: EntraToken) -> Credential:

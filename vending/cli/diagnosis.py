@@ -207,7 +207,9 @@ class Diagnosis:
         needs_endpoint = identity.kind in {"managed_identity", "federated_app"}
         if needs_endpoint and not self._settings.environment.get("IDENTITY_ENDPOINT"):
             return message, advice.NO_IDENTITY_ENDPOINT
-        if refusal.reason is Reason.IDENTITY_UNAVAILABLE:
+        # In the first minutes after a deployment that may pass; what doctor is asked about has stayed.
+        stays = needs_endpoint and failure is not None and failure.status in {400, 403, 404}
+        if refusal.reason is Reason.IDENTITY_UNAVAILABLE and not stays:
             return message, advice.IDENTITY_UNAVAILABLE.get(identity.kind, advice.AUTHORITY_UNAVAILABLE)
         return message, advice.IDENTITY_NOT_SET_UP[identity.kind]
 

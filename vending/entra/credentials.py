@@ -105,6 +105,18 @@ def _failure(identity: Identity, cause: NoToken) -> Exception:
             f"The service's identity ({identity.kind}) is not set up; the operator must check the app's settings."
         )
         return IdentityFailure(Reason.IDENTITY_REFUSED, description, cause)
-    if cause.status is not None and 400 <= cause.status < 500 and cause.status not in {408, 410, 429}:
+    if cause.status is not None and 400 <= cause.status < 500 and not _may_pass(cause, cause.status):
         return IdentityFailure(Reason.IDENTITY_REFUSED, None, cause)
     return Transient(IdentityFailure(Reason.IDENTITY_UNAVAILABLE, None, cause))
+
+
+def _may_pass(cause: NoToken, status: int) -> bool:
+    """Return whether a 4xx may be gone the next moment."""
+    if status in {408, 410, 429}:
+        return True
+    return cause.by_platform and cause.entra_error is None and status in _NOT_YET
+
+
+_NOT_YET: Final = frozenset({400, 403, 404})
+"""What the identity endpoint answers in the first minutes after a deployment, before it knows the app's identities
+(azure-sdk-for-net, issue 30467; azure-functions-host, issues 10238 and 11058)."""

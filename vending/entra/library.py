@@ -44,14 +44,23 @@ class NoToken(Exception):
     """No token was to be had. Everything here is safe to log: the library's own text may quote secrets, and is dropped.
 
     `status` is the last HTTP status that was heard, None where there was none; `network` tells whether that is because
-    nobody answered. `entra_error` is Entra's code (AADSTS…), `retry_after` is in seconds.
+    nobody answered. `by_platform` says that the status is the identity endpoint's rather than Entra's. `entra_error` is
+    Entra's code (AADSTS…), `retry_after` is in seconds.
     """
 
     def __init__(
-        self, error: str, *, status: int | None, network: bool, entra_error: str | None, retry_after: float | None
+        self,
+        error: str,
+        *,
+        status: int | None,
+        by_platform: bool,
+        network: bool,
+        entra_error: str | None,
+        retry_after: float | None,
     ) -> None:
         self.error = error
         self.status = status
+        self.by_platform = by_platform
         self.network = network
         self.entra_error = entra_error
         self.retry_after = retry_after
@@ -68,10 +77,11 @@ def ask(identity: Identity, audience: str, environment: Mapping[str, str], *, se
             token = _BUILDERS[identity.kind](identity, call).get_token(f"{audience}/.default")
             return _credential(token.token, token.expires_on, now)
         except Exception as error:  # noqa: BLE001 - azure-identity and msal raise many types; all mean: no token.
-            code = _ENTRA_ERROR.search(str(error))
+            code = _ENTRA_ERROR.search(str(error)) or _ENTRA_ERROR.search(call.said)
             raise NoToken(
                 type(error).__name__,
                 status=call.status,
+                by_platform=not call.url.startswith(f"https://{identity.authority_host}/"),
                 network=_is_network_failure(error),
                 entra_error=code.group() if code else None,
                 retry_after=retry_after(call.headers.get("Retry-After", ""), now),
@@ -101,6 +111,8 @@ class _Call:
     environment: Mapping[str, str] = field(repr=False)
     transport: RequestsTransport | None = None
     status: int | None = None
+    url: str = ""
+    said: str = field(default="", repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
@@ -117,6 +129,9 @@ class _Call:
 
     def _hear(self, response: PipelineResponse[Any, Any]) -> None:
         self.status = response.http_response.status_code
+        self.url = response.http_request.url
+        # msal keeps the description of an identity endpoint's error to itself.
+        self.said = "" if self.status < 400 else response.http_response.body().decode("utf-8", "replace")
         self.headers = response.http_response.headers
 
     def setting(self, name: str | None) -> str:
