@@ -73,7 +73,7 @@ def helper(*arguments: str, stdin: str = "") -> Client:
 
 
 def github_action(login: str) -> Client:
-    """Return the composite action."""
+    """Return the action."""
 
     def client(url: str, directory: Path, ci: Server) -> Result:
         job = GitHubJob(directory, github_environment(ci))
@@ -82,16 +82,9 @@ def github_action(login: str) -> Client:
     return client
 
 
-def gitlab_component(url: str, directory: Path, _ci: Server) -> Result:
-    """Run a GitLab job that uses the component."""
+def gitlab(url: str, directory: Path, _ci: Server) -> Result:
+    """Run a GitLab job that includes the template."""
     return GitLabJob(directory, token_for=token_for, inputs={"url": url}, variables=FAST).script("true")
-
-
-def gitlab_include(url: str, directory: Path, _ci: Server) -> Result:
-    """Run a GitLab job that uses the plain include."""
-    variables = {"ACR_VENDING_URL": url, **FAST}
-    file = "gitlab/acr-token.gitlab-ci.yml"
-    return GitLabJob(directory, token_for=token_for, file=file, variables=variables).script("true")
 
 
 def azure_pipelines(url: str, directory: Path, ci: Server) -> Result:
@@ -115,8 +108,7 @@ def snippet_of(platform: str) -> Client:
 EVERY: Final[dict[str, Client]] = {
     "github-action": github_action("true"),
     "github-action-helper": github_action("helper"),
-    "gitlab-component": gitlab_component,
-    "gitlab-include": gitlab_include,
+    "gitlab": gitlab,
     "azure-pipelines": azure_pipelines,
     "circleci": snippet_of("circleci"),
     "bitbucket": snippet_of("bitbucket"),

@@ -4,16 +4,23 @@ They copy the documented behaviour of the runners: how a template is filled in, 
 log commands by which a step sets outputs, variables and masks. They do not schedule, isolate or clean up.
 """
 
+import atexit
+import functools
+import json
 import os
 import re
 import shutil
 import subprocess
+import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 from ruamel.yaml import YAML
+
+from devstack import tools
 
 CLIENTS = Path(__file__).resolve().parents[2] / "clients"
 SLUG = "contoso/acr-token-vending"
@@ -80,8 +87,17 @@ def masked(text: str, masks: list[str]) -> str:
     return text
 
 
+@functools.cache
+def released() -> Path:
+    """Return a directory with what a release ships: the templates have the script in them there."""
+    directory = Path(tempfile.mkdtemp(prefix="acr-release-"))
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    subprocess.run([sys.executable, CLIENTS / "release.py", directory], check=True, capture_output=True)
+    return directory
+
+
 class GitHubJob:
-    """A job of GitHub Actions: composite actions by `uses`, plain steps by `run`, one environment that grows."""
+    """A job of GitHub Actions: actions by `uses`, plain steps by `run`, an environment that grows, and post steps."""
 
     def __init__(self, directory: Path, environment: Mapping[str, str] | None = None) -> None:
         self.temp = directory / "_temp"
@@ -91,50 +107,55 @@ class GitHubJob:
         self.home = directory / "home"
         self.environment = base_environment(self.home, GITHUB_ACTIONS="true", RUNNER_TEMP=str(self.temp))
         self.environment |= {"GITHUB_WORKSPACE": str(self.workspace), **(environment or {})}
+        self.summary = ""
         self._steps = 0
+        self._posts: list[tuple[list[str], dict[str, str]]] = []
 
-    def uses(self, action: str, inputs: Mapping[str, str]) -> Result:
-        """Run a composite action of this repository, named as in a workflow: `owner/name/path@ref`."""
+    def uses(self, action: str, inputs: Mapping[str, str], root: Path = CLIENTS) -> Result:
+        """Run a JavaScript action of this repository, named as in a workflow: `owner/name/path@ref`."""
         path = re.fullmatch(rf"{SLUG}/clients/(.+)@v1", action)
         if path is None:
             raise AssertionError(f"{action} is no action of this project")
-        directory = CLIENTS / path[1]
+        directory = root / path[1]
         (definition,) = yaml_documents((directory / "action.yml").read_text())
         unknown = set(inputs) - set(definition["inputs"])
         if unknown:
             raise AssertionError(f"{action} has no input {unknown}")
-        context = {
-            f"inputs.{name}": inputs.get(name, declared.get("default", ""))
+        given = {
+            f"INPUT_{name.upper()}": str(inputs.get(name, declared.get("default", "")))
             for name, declared in definition["inputs"].items()
         }
-        total = Result(0, "", "")
-        for step in definition["runs"]["steps"]:
-            environment = {name: _fill(value, context) for name, value in step.get("env", {}).items()}
-            environment["GITHUB_ACTION_PATH"] = str(directory)
-            done = self._run(_fill(step["run"], context), environment)
-            context |= {f"steps.{step['id']}.outputs.{name}": value for name, value in done.outputs.items()}
-            total.log, total.raw, total.exit_code = total.log + done.log, total.raw + done.raw, done.exit_code
-            for mine, its in ((total.masks, done.masks), (total.errors, done.errors), (total.warnings, done.warnings)):
-                mine.extend(its)
-            if done.exit_code:
-                break
-        for name, declared in definition["outputs"].items():
-            total.outputs[name] = _fill(declared["value"], context)
-        return total
+        node = str(tools.ensure(tools.NODE))
+        result, state = self._command([node, str(directory / definition["runs"]["main"])], given)
+        states = {f"STATE_{name}": value for name, value in state.items()}
+        self._posts.append(([node, str(directory / definition["runs"]["post"])], {**given, **states}))
+        unknown = set(result.outputs) - set(definition["outputs"])
+        if unknown:
+            raise AssertionError(f"{action} has no output {unknown}")
+        return result
+
+    def another_action_ends_by(self, script: str) -> None:
+        """Let the job end with another action's post step, as docker/login-action has one."""
+        self._posts.append(([BASH, "-ec", script], {}))
+
+    def finish(self) -> list[Result]:
+        """End the job: run the post steps, the last first."""
+        return [self._command(*self._posts.pop())[0] for _ in list(self._posts)]
 
     def run(self, script: str, **environment: str) -> Result:
         """Run a `run:` step with the default bash."""
-        return self._run(script, environment)
-
-    def _run(self, script: str, environment: Mapping[str, str]) -> Result:
-        self._steps += 1
-        file = self.temp / f"step-{self._steps}.sh"
+        file = self.temp / f"script-{self._steps}.sh"
         file.write_text(script)
-        files = {name: self.temp / f"{name}-{self._steps}" for name in ("GITHUB_OUTPUT", "GITHUB_ENV", "GITHUB_PATH")}
+        return self._command([BASH, "--noprofile", "--norc", "-eo", "pipefail", str(file)], environment)[0]
+
+    def _command(self, command: list[str], environment: Mapping[str, str]) -> tuple[Result, dict[str, str]]:
+        self._steps += 1
+        names = ("OUTPUT", "ENV", "PATH", "STATE", "STEP_SUMMARY")
+        files = {f"GITHUB_{name}": self.temp / f"{name}-{self._steps}" for name in names}
         for made in files.values():
             made.touch()
         done = run(
-            [BASH, "--noprofile", "--norc", "-eo", "pipefail", str(file)],
+            command,
             {**self.environment, **environment, **{name: str(path) for name, path in files.items()}},
             self.workspace,
         )
@@ -143,7 +164,11 @@ class GitHubJob:
         self.environment |= _environment_file(files["GITHUB_ENV"].read_text())
         for line in files["GITHUB_PATH"].read_text().splitlines():
             self.environment["PATH"] = f"{line}:{self.environment['PATH']}"
-        return result
+        self.summary += files["GITHUB_STEP_SUMMARY"].read_text()
+        state = _environment_file(files["GITHUB_STATE"].read_text())
+        for made in files.values():
+            made.unlink()  # as the runner does
+        return result, state
 
 
 def _fill(text: str, context: Mapping[str, str]) -> str:
@@ -176,36 +201,32 @@ def _github_log(done: subprocess.CompletedProcess[str]) -> Result:
 
 
 class GitLabJob:
-    """A job that extends `.acr-token` of an included file; `inputs` as a component has them, `variables` of the job."""
+    """A job that extends `.acr-token` of the included file; `inputs` of the include, `variables` of the job."""
 
     def __init__(
         self,
         directory: Path,
         *,
         token_for: TokenFor,
-        file: str = "gitlab/templates/acr-token.yml",
         inputs: Mapping[str, str] | None = None,
         variables: Mapping[str, str] | None = None,
     ) -> None:
         self.workspace = directory / "builds"
         self.workspace.mkdir(parents=True)
-        text = (CLIENTS / file).read_text()
-        documents = yaml_documents(text)
-        if "spec" in documents[0]:
-            declared = documents[0]["spec"]["inputs"]
-            unknown = set(inputs or {}) - set(declared)
-            if unknown:
-                raise AssertionError(f"the component has no input {unknown}")
-            values = {name: (inputs or {}).get(name, spec.get("default")) for name, spec in declared.items()}
-            if None in values.values():
-                raise AssertionError(f"an input is missing: {values}")
-            body = text.split("\n---\n", 1)[1]
-            documents = yaml_documents(
-                re.sub(r"\$\[\[ inputs\.([\w-]+) \]\]", lambda found: str(values[found[1]]), body)
-            )
-        self.job = documents[-1][".acr-token"]
+        text = (released() / "gitlab" / "acr-token.yml").read_text()
+        declared = yaml_documents(text)[0]["spec"]["inputs"]
+        unknown = set(inputs or {}) - set(declared)
+        if unknown:
+            raise AssertionError(f"the template has no input {unknown}")
+        values = {name: (inputs or {}).get(name, spec.get("default")) for name, spec in declared.items()}
+        if None in values.values():
+            raise AssertionError(f"an input is missing: {values}")
+        body = text.split("\n---\n", 1)[1]
+        (document,) = yaml_documents(re.sub(r"\$\[\[ inputs\.([\w-]+) \]\]", lambda found: str(values[found[1]]), body))
+        self.job = document[".acr-token"]
         merged = {**self.job.get("variables", {}), **(variables or {})}
         self.environment = base_environment(directory / "home", GITLAB_CI="true", CI_JOB_ID="4711")
+        self.environment["CI_PROJECT_DIR"] = str(self.workspace)
         self.environment |= {name: _expand(str(value or ""), merged) for name, value in merged.items()}
         for name, declared in self.job["id_tokens"].items():
             self.environment[name] = token_for(_expand(declared["aud"], merged))
@@ -244,20 +265,38 @@ class AzureJob:
         self._steps = 0
 
     def template(self, reference: str, parameters: Mapping[str, Any]) -> Result:
-        """Run the steps of a template, named `clients/<path>@<alias>` as in a pipeline."""
-        path = reference.partition("@")[0].removeprefix("clients/")
-        (definition,) = yaml_documents((CLIENTS / path).read_text())
+        """Run the steps of a template: a file of the pipeline's own repository or of another one (`@alias`)."""
+        path = f"azure-pipelines/{Path(reference.partition('@')[0]).name}"
+        (definition,) = yaml_documents((released() / path).read_text())
         declared = {entry["name"]: entry for entry in definition["parameters"]}
         unknown = set(parameters) - set(declared)
         missing = {name for name, entry in declared.items() if "default" not in entry} - set(parameters)
         if unknown or missing:
             raise AssertionError(f"unknown {unknown}, missing {missing}")
         context = {
-            f"parameters.{name}": str(parameters.get(name, entry.get("default"))) for name, entry in declared.items()
+            f"parameters.{name}": str(parameters.get(name, entry.get("default")))
+            for name, entry in declared.items()
+            if name != "steps"
         }
-        (step,) = definition["steps"]
-        environment = {name: _fill(value, context) for name, value in step["env"].items()}
-        return self.bash(_fill(step["bash"], context), **environment)
+        prepare, login, each, rest = definition["steps"]
+        assert self.bash(prepare["bash"]).exit_code == 0
+        environment = {name: _fill(value, context) for name, value in login["env"].items()}
+        result = self.bash(_fill(login["bash"], context), **environment)
+        given: list[dict[str, str]] = parameters.get("steps", [])
+        assert each == {"${{ each step in parameters.steps }}": ["${{ step }}"]}
+        for step in given:
+            if result.exit_code == 0:
+                self._add(result, self.bash(step["bash"]))
+        ((condition, (logout,)),) = rest.items()
+        assert condition == "${{ if gt(length(parameters.steps), 0) }}"
+        assert logout["condition"] == "always()"
+        if given:
+            self._add(result, self.bash(logout["bash"]))
+        return result
+
+    def _add(self, total: Result, more: Result) -> None:
+        total.exit_code = total.exit_code or more.exit_code
+        total.log, total.raw = total.log + more.log, total.raw + more.raw
 
     def bash(self, script: str, **environment: str) -> Result:
         """Run a bash step; its `env` may name variables as `$(Name)`."""
@@ -300,6 +339,7 @@ class Snippet:
 
     variables: dict[str, str]
     lines: list[str]
+    afterwards: tuple[str, ...] = ()
 
 
 def snippet(platform: str, text: str | None = None) -> Snippet:
@@ -308,12 +348,14 @@ def snippet(platform: str, text: str | None = None) -> Snippet:
     (document,) = yaml_documents(text or (CLIENTS / platform / files[platform]).read_text())
     if platform == "circleci":
         (job,) = document["jobs"].values()
-        return Snippet(job["environment"], [step["run"] for step in job["steps"] if "run" in step])
+        runs = [step["run"] for step in job["steps"] if "run" in step]
+        always = tuple(step["command"] for step in runs if isinstance(step, dict) and step["when"] == "always")
+        return Snippet(job["environment"], [step for step in runs if isinstance(step, str)], always)
     if platform == "bitbucket":
         (pipeline,) = document["pipelines"]["branches"].values()
         step = pipeline[0]["step"]
         assert step["oidc"]["audiences"] == ["https://vend.contoso.example"]
-        return Snippet({}, step["script"])
+        return Snippet({}, step["script"], tuple(step["after-script"]))
     (step,) = document["steps"]
     # Buildkite interpolates `$NAME` when the pipeline is uploaded and makes `$` of `$$`.
     return Snippet(document["env"], [step["command"].replace("$$", "$")])
@@ -341,8 +383,12 @@ class SnippetJob:
             self.environment["CIRCLECI" if platform == "circleci" else "BUILDKITE"] = "true"
             name = "circleci" if platform == "circleci" else "buildkite-agent"
             # The agent's own command: it notes how it was asked, and prints the token.
-            self._program(name, f'printf "%s\\n" "$*" >>"{directory}/asked"\nprintf "%s\\n" "{token}"')
+            note = f'printf "%s\\n" "$*" >>"{directory}/asked"\nprintf "%s\\n" "{token}"'
+            # What Buildkite's agent is given to hide arrives on its standard input.
+            hide = f'[ "$1" != redactor ] || {{ cat >>"{directory}/hidden" && echo >>"{directory}/hidden"; exit; }}'
+            self._program(name, f"{hide}\n{note}")
         self.asked = directory / "asked"
+        self.hidden = directory / "hidden"
         if platform == "circleci":
             (directory / "bash_env").touch()
             self.environment["BASH_ENV"] = str(directory / "bash_env")
@@ -358,15 +404,16 @@ class SnippetJob:
         lines = [self._real(line) for line in given.lines]
         if last is not None:
             lines[-1] = "\n".join([*lines[-1].rstrip().splitlines()[:-1], last])
-        # CircleCI runs each step in a shell of its own, the others run one script.
+        # CircleCI runs each step in a shell of its own, the others run one script; what comes afterwards always runs.
         scripts = lines if self.platform == "circleci" else ["\n".join(lines)]
-        log = ""
+        result = Result(0, "", "")
         for script in scripts:
-            done = run([BASH, "-eo", "pipefail", "-c", script], environment, self.workspace)
-            log += done.stdout
-            if done.returncode:
-                return Result(done.returncode, log, log)
-        return Result(0, log, log)
+            if result.exit_code == 0:
+                done = run([BASH, "-eo", "pipefail", "-c", script], environment, self.workspace)
+                result = Result(done.returncode, result.log + done.stdout, result.log + done.stdout)
+        for script in given.afterwards:
+            run([BASH, "-eo", "pipefail", "-c", script], environment, self.workspace)
+        return result
 
     def _real(self, text: str) -> str:
         return text.replace("https://vend.contoso.example", self.url)
@@ -376,7 +423,7 @@ class KubernetesJob:
     """One run of the CronJob in pull-secret.yaml; mounts become directories, and their paths are put in their place."""
 
     def __init__(self, directory: Path, *, token_for: TokenFor, url: str, api: str, ca: Path) -> None:
-        documents = [*_manifest("pull-secret.yaml"), *_manifest("scripts.yaml")]
+        documents = _manifest("pull-secret.yaml")
         by_kind = {document["kind"]: document for document in documents}
         pod = by_kind["CronJob"]["spec"]["jobTemplate"]["spec"]["template"]["spec"]
         (self.container,) = pod["containers"]
@@ -388,10 +435,7 @@ class KubernetesJob:
             place.mkdir(parents=True)
             self._paths[mount["mountPath"]] = str(place)
             volume = volumes[mount["name"]]
-            if "configMap" in volume:
-                for name, text in by_kind["ConfigMap"]["data"].items():
-                    (place / name).write_text(text)
-            elif "projected" in volume:
+            if "projected" in volume:
                 (source,) = volume["projected"]["sources"]
                 request = source["serviceAccountToken"]
                 audience = request["audience"].replace("https://vend.contoso.example", url)
@@ -418,8 +462,16 @@ class KubernetesJob:
         return text
 
     def run(self) -> Result:
-        """Run the container's command."""
-        command = [self._placed(word) for word in self.container["command"]]
+        """Run the image's entry point on the files that the image copies."""
+        containerfile = (CLIENTS / "kubernetes" / "Containerfile").read_text()
+        (copied,) = re.findall(r"^COPY (.+)$", containerfile, flags=re.MULTILINE)
+        *sources, target = copied.split()
+        place = self.root / target.lstrip("/")
+        place.mkdir(parents=True, exist_ok=True)
+        for source in sources:
+            shutil.copy(CLIENTS / source, place)
+        (entry,) = re.findall(r"^ENTRYPOINT (.+)$", containerfile, flags=re.MULTILINE)
+        command = [word.replace(target, f"{place}/") for word in json.loads(entry)]
         done = run(command, self.environment, self.root)
         return Result(done.returncode, done.stdout, done.stdout)
 

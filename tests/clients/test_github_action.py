@@ -1,5 +1,6 @@
-"""The composite action, its steps run as they are written: what it hands on, what it says, when it tries again."""
+"""The JavaScript action, run by node as the runner runs it: what it hands on, what it says, when it tries again."""
 
+import base64
 import json
 import os
 import stat
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from .every import github_environment
-from .platforms import GitHubJob, Result
+from .platforms import GitHubJob, Result, released
 from .servers import USERNAME, Answer, Server, claims_of, granted, platform, refusal, vendor
 
 ACTION = "contoso/acr-token-vending/clients/github-action@v1"
@@ -26,11 +27,25 @@ def test_outputs_are_the_token_its_user_its_registry_and_its_end(ci: Server, tmp
         result = use(GitHubJob(tmp_path, github_environment(ci)), service)
     assert result.exit_code == 0
     assert result.outputs == {
-        "token": TOKEN,
+        "password": TOKEN,
         "username": USERNAME,
         "registry": "contoso.azurecr.io",
         "expires-at": "2026-11-21T13:00:00Z",
+        "scope": "repository:web/api:pull,push",
+        "request-id": "req-1",
     }
+
+
+def test_success_is_said_in_the_log_and_in_the_summary(ci: Server, tmp_path: Path) -> None:
+    job = GitHubJob(tmp_path, github_environment(ci))
+    with vendor(Answer(body=granted(TOKEN, expires_at="2026-11-21T13:00:00Z"))) as service:
+        result = use(job, service)
+    until = "repository:web/api:pull,push until 2026-11-21T13:00:00Z (request req-1)"
+    assert result.log == f"acr-token: contoso.azurecr.io: {until}\n"
+    assert job.summary == (
+        "**ACR token**: `contoso.azurecr.io` grants `repository:web/api:pull,push` "
+        "until 2026-11-21T13:00:00Z (request `req-1`).\n\n"
+    )
 
 
 def test_inputs_arrive_as_parameters_and_empty_ones_do_not(ci: Server, tmp_path: Path) -> None:
@@ -53,17 +68,23 @@ def test_the_first_thing_that_is_said_masks_the_token(ci: Server, tmp_path: Path
 
 
 def docker_config(directory: Path) -> Path:
-    """Return the docker configuration that the action has made."""
-    (made,) = (directory / "_temp").glob("acr-vending-docker.*")
-    return made
+    """Return the directory of the runner's docker configuration."""
+    return directory / "home" / ".docker"
 
 
-def test_login_writes_credentials_for_every_host_into_a_private_copy(ci: Server, tmp_path: Path) -> None:
+def holding(directory: Path, *tokens: str) -> list[Path]:
+    """Return the files that hold a vended token, in either form."""
+    forms = [form for token in tokens for form in (token, base64.b64encode(f"{USERNAME}:{token}".encode()).decode())]
+    files = [path for path in directory.rglob("*") if path.is_file() and not path.is_symlink()]
+    return [path for path in files if any(form in path.read_text() for form in forms)]
+
+
+def test_login_writes_credentials_for_every_host_as_docker_login_does(ci: Server, tmp_path: Path) -> None:
     job = GitHubJob(tmp_path, github_environment(ci))
     with vendor(Answer(body=granted(TOKEN))) as service:
         use(job, service)
-    config = Path(job.environment["DOCKER_CONFIG"])
-    assert config.parent == job.temp
+    config = docker_config(tmp_path)
+    assert job.environment["DOCKER_CONFIG"] == str(config)
     assert stat.S_IMODE(config.stat().st_mode) == 0o700
     assert stat.S_IMODE((config / "config.json").stat().st_mode) == 0o600
     auths = json.loads((config / "config.json").read_text())["auths"]
@@ -71,83 +92,110 @@ def test_login_writes_credentials_for_every_host_into_a_private_copy(ci: Server,
     assert all(entry["registrytoken"] == TOKEN for entry in auths.values())
 
 
-def test_nothing_is_left_outside_the_runners_temporary_directory(ci: Server, tmp_path: Path) -> None:
+def test_nothing_is_left_when_the_job_has_ended(ci: Server, tmp_path: Path) -> None:
     job = GitHubJob(tmp_path, github_environment(ci))
     with vendor(Answer(body=granted(TOKEN))) as service:
         use(job, service)
-    config = Path(job.environment["DOCKER_CONFIG"])
-    holding = [
-        path for path in tmp_path.rglob("*") if path.is_file() and not path.is_symlink() and TOKEN in path.read_text()
-    ]
-    assert all(job.temp in path.parents for path in holding)
-    # The runner's own files aside (they carry the outputs), the docker configuration is all that stays.
-    assert {path.parent for path in holding} == {config, job.temp}
-    assert [path.name for path in job.temp.glob("acr-vending*")] == [config.name]
+    assert {path.parent for path in holding(tmp_path, TOKEN)} == {docker_config(tmp_path)}
+    (post,) = job.finish()
+    assert post.exit_code == 0
+    assert holding(tmp_path, TOKEN) == []
+    assert not docker_config(tmp_path).exists()
+    assert list(job.temp.glob("acr-vending*")) == []
 
 
 def prepared_home(job: GitHubJob, config: dict[str, object] | str) -> Path:
     """Give the runner's user a docker configuration."""
     docker = job.home / ".docker"
-    (docker / "cli-plugins").mkdir(parents=True)
-    (docker / "cli-plugins" / "docker-buildx").write_text("#!/bin/sh\necho buildx\n")
-    (docker / "cli-plugins" / "docker-buildx").chmod(0o755)
-    (docker / "buildx" / "instances").mkdir(parents=True)
-    (docker / "contexts").mkdir()
+    docker.mkdir()
     (docker / "config.json").write_text(config if isinstance(config, str) else json.dumps(config))
     return docker
 
 
-def test_what_was_configured_before_keeps_working(ci: Server, tmp_path: Path) -> None:
+BEFORE: dict[str, object] = {
+    "auths": {"ghcr.io": {"auth": "a2VwdA=="}, "https://index.docker.io/v1/": {}},
+    "credHelpers": {"eu.gcr.io": "gcloud"},
+    "currentContext": "rootless",
+    "HttpHeaders": {"X-Meta": 'quote " backslash \\ é \u2028'},
+    "proxies": {"default": {"noProxy": ["a", 1, 2.5e3, True, None, {}]}},
+}
+
+
+def test_what_others_wrote_is_unchanged_and_comes_back(ci: Server, tmp_path: Path) -> None:
     job = GitHubJob(tmp_path, github_environment(ci))
-    before: dict[str, object] = {
-        "auths": {"ghcr.io": {"auth": "a2VwdA=="}, "https://index.docker.io/v1/": {}},
-        "credHelpers": {"eu.gcr.io": "gcloud"},
-        "currentContext": "rootless",
-        "HttpHeaders": {"X-Meta": 'quote " backslash \\ é \u2028'},
-        "proxies": {"default": {"noProxy": ["a", 1, 2.5e3, True, None, {}]}},
-    }
-    docker = prepared_home(job, before)
-    original = (docker / "config.json").read_bytes()
+    docker = prepared_home(job, BEFORE)
     with vendor() as service:
         assert use(job, service).exit_code == 0
-    config = Path(job.environment["DOCKER_CONFIG"])
-    after = json.loads((config / "config.json").read_text())
+    after = json.loads((docker / "config.json").read_text())
     ours = {host: after["auths"].pop(host) for host in ("contoso.azurecr.io", "contoso.eastus.geo.azurecr.io")}
-    assert after == before
+    assert after == BEFORE
     assert all(ours.values())
-    assert (docker / "config.json").read_bytes() == original
-    assert job.run('"$DOCKER_CONFIG/cli-plugins/docker-buildx"').log == "buildx\n"
-    job.run('echo made >"$DOCKER_CONFIG/buildx/instances/builder"')
-    assert (docker / "buildx" / "instances" / "builder").read_text() == "made\n"
+    job.finish()
+    assert json.loads((docker / "config.json").read_text()) == BEFORE
+    assert [path.name for path in docker.iterdir()] == ["config.json"]
+
+
+@pytest.mark.parametrize("first", ["ours", "theirs"])
+def test_another_actions_logout_still_cleans_the_original(ci: Server, tmp_path: Path, first: str) -> None:
+    """As docker/login-action does at the end of a job; a switch to a copy would lead it astray."""
+    job = GitHubJob(tmp_path, github_environment(ci))
+    docker = prepared_home(job, {"auths": {"kept.example": {"auth": "a2VwdA=="}}})
+    file = '"${DOCKER_CONFIG:-$HOME/.docker}/config.json"'
+    edit = "import json, sys; d = json.load(open(sys.argv[1])); {}; json.dump(d, open(sys.argv[1], 'w'), indent=9)"
+    log_in = edit.format("d['auths']['ghcr.io'] = {'auth': 'b3RoZXI='}")
+    log_out = edit.format("del d['auths']['ghcr.io']")
+
+    def theirs() -> None:
+        assert job.run(f'python3 -c "{log_in}" {file}').exit_code == 0
+        job.another_action_ends_by(f'python3 -c "{log_out}" {file}')
+
+    with vendor(Answer(body=granted(TOKEN))) as service:
+        if first == "theirs":
+            theirs()
+        assert use(job, service).exit_code == 0
+        if first == "ours":
+            theirs()
+    assert [post.exit_code for post in job.finish()] == [0, 0]
+    assert json.loads((docker / "config.json").read_text()) == {"auths": {"kept.example": {"auth": "a2VwdA=="}}}
+    assert holding(tmp_path, TOKEN) == []
 
 
 @pytest.mark.parametrize(
-    ("before", "helpers"),
+    "before",
     [
-        ({"credHelpers": {"contoso.azurecr.io": "ecr-login", "other": "x"}}, {"other": "x"}),
-        ({"credHelpers": {"https://contoso.azurecr.io/v2/": "x"}}, {}),
-        (
-            {"credsStore": "desktop", "credHelpers": {"other": "x"}},
-            {"other": "x", "contoso.azurecr.io": "", "contoso.eastus.geo.azurecr.io": ""},
-        ),
-        ({"credsStore": ""}, {}),
-        ({"auths": {"https://contoso.azurecr.io": {"auth": "b2xk"}, "contoso.azurecr.io/v1/": {}}}, {}),
-        ({"auths": None, "credHelpers": None}, {}),
-        ("", {}),
-        ("  {}\n", {}),
+        {"credHelpers": {"contoso.azurecr.io": "ecr-login", "other": "x"}},
+        {"credsStore": "desktop", "credHelpers": {"other": "x"}},
+        {"credsStore": ""},
+        {"auths": {"https://contoso.azurecr.io": {"auth": "b2xk"}, "contoso.azurecr.io/v1/": {}}},
+        {"auths": {"contoso.azurecr.io": {"auth": "b2xk", "email": "x"}}},
+        {"auths": None, "credHelpers": None},
+        {"auths": {}},
+        {},
     ],
-    ids=["helper", "helper-url", "store", "empty-store", "old-auth", "nulls", "empty-file", "empty-object"],
+    ids=["helper", "store", "empty-store", "other-spellings", "old-auth", "nulls", "no-auths", "empty-object"],
 )
-def test_no_older_entry_shadows_ours(
-    ci: Server, tmp_path: Path, before: dict[str, object] | str, helpers: dict[str, str]
-) -> None:
+def test_only_entries_of_our_hosts_are_added(ci: Server, tmp_path: Path, before: dict[str, dict[str, object]]) -> None:
+    job = GitHubJob(tmp_path, github_environment(ci))
+    docker = prepared_home(job, before)
+    with vendor() as service:
+        assert use(job, service).exit_code == 0
+    after = json.loads((docker / "config.json").read_text())
+    assert set(after) == set(before) | {"auths"}
+    others = {name: value for name, value in after.items() if name != "auths"}
+    assert others == {name: value for name, value in before.items() if name != "auths"}
+    hosts = {"contoso.azurecr.io", "contoso.eastus.geo.azurecr.io"}
+    assert set(after["auths"]) == set(before.get("auths") or {}) | hosts
+    job.finish()
+    left = json.loads((docker / "config.json").read_text())
+    assert left == {name: value for name, value in before.items() if value is not None or name != "auths"}
+
+
+@pytest.mark.parametrize("before", ["", "  {}\n"])
+def test_an_empty_configuration_is_no_mistake(ci: Server, tmp_path: Path, before: str) -> None:
     job = GitHubJob(tmp_path, github_environment(ci))
     prepared_home(job, before)
     with vendor() as service:
         assert use(job, service).exit_code == 0
-    after = json.loads((docker_config(tmp_path) / "config.json").read_text())
-    assert set(after["auths"]) == {"contoso.azurecr.io", "contoso.eastus.geo.azurecr.io"}
-    assert after["credHelpers"] == helpers
 
 
 @pytest.mark.parametrize("broken", ["{", '{"auths": []}', '{"auths": {}} x', '{"a": 1, "a": 2}', "[]", '{"a": 01}'])
@@ -160,24 +208,59 @@ def test_a_broken_configuration_is_not_thrown_away_in_silence(ci: Server, tmp_pa
     assert "is not the JSON that docker would write" in result.errors[0]
 
 
-def test_a_second_use_adds_its_registry_to_the_same_configuration(ci: Server, tmp_path: Path) -> None:
+def test_several_registries_are_logged_in_to_at_once(ci: Server, tmp_path: Path) -> None:
     job = GitHubJob(tmp_path, github_environment(ci))
     second = granted("second.vended.token", registry="other.azurecr.io", hosts=["other.azurecr.io"])
     with vendor(Answer(body=granted("first.vended.token")), Answer(body=second)) as service:
-        use(job, service)
-        first = job.environment["DOCKER_CONFIG"]
-        use(job, service)
-    assert job.environment["DOCKER_CONFIG"] == first
-    auths = json.loads((Path(first) / "config.json").read_text())["auths"]
+        lines = "prod repository:web/api:pull,push  repository:web/ui:pull\n\n  other.azurecr.io\n"
+        result = use(job, service, registries=lines)
+        forms = [request.form for request in service.seen if request.path == "/token"]
+    assert [(form["audience"], form.get("scope")) for form in forms] == [
+        ("prod", "repository:web/api:pull,push repository:web/ui:pull"),
+        ("other.azurecr.io", None),
+    ]
+    assert result.outputs["password"] == "first.vended.token"
+    assert {"first.vended.token", "second.vended.token"} <= set(result.masks)
+    auths = json.loads((docker_config(tmp_path) / "config.json").read_text())["auths"]
     assert auths["contoso.azurecr.io"]["registrytoken"] == "first.vended.token"
     assert auths["other.azurecr.io"]["registrytoken"] == "second.vended.token"
+    assert job.summary.count("**ACR token**") == 2
+    job.finish()
+    assert holding(tmp_path, "first.vended.token", "second.vended.token") == []
+
+
+def test_one_refused_registry_of_several_fails_the_step_and_is_cleaned_up(ci: Server, tmp_path: Path) -> None:
+    job = GitHubJob(tmp_path, github_environment(ci))
+    with vendor(Answer(body=granted(TOKEN)), refusal(400, "unknown_registry", "No.")) as service:
+        result = use(job, service, registries="prod\nother")
+    assert result.exit_code == 1
+    assert "unknown_registry" in result.errors[0]
+    job.finish()
+    assert holding(tmp_path, TOKEN) == []
+
+
+def test_registries_and_registry_exclude_each_other(ci: Server, tmp_path: Path) -> None:
+    with vendor() as service:
+        result = use(GitHubJob(tmp_path, github_environment(ci)), service, registries="prod", scope="x")
+    assert (result.exit_code, service.seen) == (1, [])
+
+
+def test_the_action_works_from_a_repository_of_its_own(ci: Server, tmp_path: Path) -> None:
+    job = GitHubJob(tmp_path, github_environment(ci))
+    with vendor(Answer(body=granted(TOKEN))) as service:
+        assert job.uses(ACTION, {"url": service.url}, root=released()).outputs["password"] == TOKEN
+        assert job.uses(ACTION, {"url": service.url, "login": "helper"}, root=released()).exit_code == 0
+        asked = job.run("echo contoso.azurecr.io | docker-credential-acr-vending get")
+        assert json.loads(asked.log)["Secret"] == TOKEN
+    job.finish()
+    assert not docker_config(tmp_path).exists()
 
 
 def test_without_login_only_outputs_are_made(ci: Server, tmp_path: Path) -> None:
     job = GitHubJob(tmp_path, github_environment(ci))
     with vendor() as service:
         result = use(job, service, login="false")
-    assert result.outputs["token"]
+    assert result.outputs["password"]
     assert "DOCKER_CONFIG" not in job.environment
     assert list(job.temp.glob("acr-vending*")) == []
 
@@ -189,7 +272,7 @@ def test_login_by_helper_leaves_no_token_and_renews(ci: Server, tmp_path: Path) 
     with vendor(*(Answer(body=body) for body in answers)) as service:
         use(job, service, login="helper", scope="repository:web/api:pull,push")
         config = json.loads((Path(job.environment["DOCKER_CONFIG"]) / "config.json").read_text())
-        assert config["auths"] == {}
+        assert config["auths"] == {"contoso.azurecr.io": {"auth": "b2xk"}}
         assert config["credHelpers"]["contoso.azurecr.io"] == "acr-vending"
         secrets = [
             json.loads(job.run("echo contoso.azurecr.io | docker-credential-acr-vending get").log)["Secret"]
@@ -199,6 +282,10 @@ def test_login_by_helper_leaves_no_token_and_renews(ci: Server, tmp_path: Path) 
         forms = [request.form for request in service.seen if request.path == "/token"]
     assert [form["scope"] for form in forms] == ["repository:web/api:pull,push"] * 3
     assert forms[1]["audience"] == "contoso.azurecr.io"
+    job.finish()
+    left = json.loads((job.home / ".docker" / "config.json").read_text())
+    assert left == {"auths": {"contoso.azurecr.io": {"auth": "b2xk"}}}
+    assert [path.name for path in (job.home / ".docker").iterdir()] == ["config.json"]
 
 
 def test_an_unknown_login_is_refused(ci: Server, tmp_path: Path) -> None:
@@ -281,7 +368,7 @@ def test_an_answer_that_is_no_registry_token_gets_nowhere(ci: Server, tmp_path: 
         result = use(job, service)
     assert result.exit_code == 1
     assert "no registry token" in result.errors[0]
-    assert set(result.outputs.values()) == {""}
+    assert result.outputs == {}
     assert job.environment == before
     assert all(len(mask.splitlines()) == 1 for mask in result.masks)
 
@@ -299,15 +386,18 @@ UNAVAILABLE = refusal(503, "registry_unavailable", "The registry does not answer
         refusal(504, "deadline_exceeded", "Too slow."),
         Answer(hang_up=True),
         Answer(503, "<html>"),
+        Answer(500, ""),
+        Answer(502, "<html><title>Bad Gateway</title>"),
+        Answer(500, {"error": "somebody else's"}),
     ],
-    ids=["503", "429", "504", "hang-up", "503-html"],
+    ids=["503", "429", "504", "hang-up", "503-html", "500-empty", "502-html", "500-json"],
 )
 def test_passing_failures_are_tried_again_with_a_fresh_oidc_token(ci: Server, tmp_path: Path, failure: Answer) -> None:
     with vendor(failure, failure, Answer(body=granted(TOKEN))) as service:
         result = use(GitHubJob(tmp_path, github_environment(ci)), service)
         sent = [claims_of(request.form["subject_token"])["jti"] for request in service.seen if request.method == "POST"]
     assert result.exit_code == 0
-    assert result.outputs["token"] == TOKEN
+    assert result.outputs["password"] == TOKEN
     assert len(result.warnings) == 2
     assert len(sent) == len(set(sent)) == 3
 

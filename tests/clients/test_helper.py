@@ -442,7 +442,7 @@ def test_explain_puts_the_answer_into_words(ci: Server, tmp_path: Path) -> None:
     [
         ({}, "there is no OIDC token here"),
         ({"GITHUB_ACTIONS": "true"}, "permissions: {id-token: write"),
-        ({"SYSTEM_OIDCREQUESTURI": "https://dev.azure.example"}, "System.AccessToken is not passed"),
+        ({"SYSTEM_OIDCREQUESTURI": "https://dev.azure.example"}, "map System.AccessToken to SYSTEM_ACCESSTOKEN"),
         ({"ACR_VENDING_ID_TOKEN_FILE": "/nonexistent"}, "cannot read the OIDC token from /nonexistent"),
         ({"CIRCLECI": "true"}, "circleci gave no OIDC token"),
         ({"BUILDKITE": "true"}, "buildkite-agent gave no OIDC token"),

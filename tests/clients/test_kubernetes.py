@@ -93,6 +93,8 @@ def test_everything_that_the_job_writes_goes_to_memory(
 ) -> None:
     with vendor(Answer(body=granted(TOKEN))) as service:
         job = job_of(tmp_path, service, kubernetes_api.url, ca)
+        job.run()
         before = set(tmp_path.rglob("*"))
         job.run()
     assert set(tmp_path.rglob("*")) == before
+    assert [path for path in before if path.is_file() and TOKEN in path.read_text()] == []

@@ -1,5 +1,6 @@
 """The snippets for CircleCI, Bitbucket and Buildkite, run with the platforms' own ways of giving out tokens."""
 
+import base64
 import json
 from pathlib import Path
 
@@ -7,9 +8,10 @@ import pytest
 
 from .every import FAST, token_for, token_for_list
 from .platforms import SnippetJob, snippet
-from .servers import Answer, granted, refusal, vendor
+from .servers import USERNAME, Answer, granted, refusal, vendor
 
 PLATFORMS = ["circleci", "bitbucket", "buildkite"]
+TOKEN = "header.payload-of-the-vended-token.signature"
 SHOW = 'cat "$DOCKER_CONFIG/config.json"'
 
 
@@ -37,7 +39,7 @@ def test_the_agent_is_asked_for_the_services_audience(platform: str, tmp_path: P
         asked = job.asked.read_text().strip()
         expected = {
             "circleci": f'run oidc get --claims {{"aud":"{service.url}"}}',
-            "buildkite": f"oidc request-token --audience {service.url}",
+            "buildkite": f"oidc request-token --audience {service.url} --claim organization_id,pipeline_id",
         }
         assert asked == expected[platform]
 
@@ -70,8 +72,22 @@ def test_an_agent_that_gives_no_token_is_quoted(platform: str, tmp_path: Path) -
     assert "gave no OIDC token: no such job" in result.log
 
 
-def test_buildkite_removes_the_credentials_when_the_command_ends(tmp_path: Path) -> None:
-    with vendor() as service:
-        job = job_of("buildkite", tmp_path, service.url)
-        assert job.run(snippet("buildkite"), last='test -d "$DOCKER_CONFIG"').exit_code == 0
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_nothing_is_left_when_the_job_ends(platform: str, tmp_path: Path) -> None:
+    with vendor(Answer(body=granted(TOKEN))) as service:
+        job = job_of(platform, tmp_path, service.url)
+        assert job.run(snippet(platform), last='test -f "$DOCKER_CONFIG/config.json"').exit_code == 0
+    job.hidden.unlink(missing_ok=True)
+    secrets = (TOKEN.encode(), base64.b64encode(f"{USERNAME}:{TOKEN}".encode()))
+    assert [
+        path for path in tmp_path.rglob("*") if path.is_file() and any(s in path.read_bytes() for s in secrets)
+    ] == []
     assert list(Path(job.environment["TMPDIR"]).iterdir()) == []
+
+
+def test_buildkite_hides_the_token_in_its_log(tmp_path: Path) -> None:
+    with vendor(Answer(body=granted(TOKEN))) as service:
+        job = job_of("buildkite", tmp_path, service.url)
+        assert job.run(snippet("buildkite"), last="true").exit_code == 0
+    basic = base64.b64encode(f"{USERNAME}:{TOKEN}".encode()).decode()
+    assert job.hidden.read_text().splitlines() == [TOKEN, basic]
