@@ -1030,6 +1030,8 @@ login. To undo it: helm registry logout $1"
   file=${REGCTL_CONFIG:-$home/.regctl/config.json}
   [ ! -r "$file" ] || ! json "$file" user string hosts "$1" >"$work/said" || report warning "$file has an entry of $1: regctl uses it \
 instead of this login. To undo it: regctl registry logout $1"
+  file=${BUILDX_CONFIG:-$config/buildx}/config/$1
+  [ ! -d "$file" ] || report warning "$file has configurations of its own for $1: buildx uses those that fit a scope instead of this login. To undo it, remove that directory"
   for name in $(shadow "$(resolved "$config/config.json")" "$1"); do
     case $name in
       "$1"/*) report warning "$config/config.json has an entry of $name: crane, skopeo, podman and buildah use it for that repository \

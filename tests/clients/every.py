@@ -117,7 +117,7 @@ EVERY: Final[dict[str, Client]] = {
     "script-docker-config": script("docker-config"),
     "helper-get": helper("get", stdin="contoso.azurecr.io"),
     "helper-token": helper("token"),
-    "helper-login": helper("login"),
+    "helper-login": helper("login", "--write-token"),
     "helper-explain": helper("explain"),
 }
 """All but the Kubernetes CronJob, which needs an API server as well."""

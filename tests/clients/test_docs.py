@@ -124,39 +124,36 @@ def test_the_workflow_in_full_is_the_same(place: Place) -> None:
     assert use["with"] == place.yaml("GitHub Actions")["steps"][0]["with"]
 
 
-@pytest.mark.parametrize("number", [0, 1], ids=["component", "include"])
-def test_the_lines_for_gitlab(place: Place, number: int) -> None:
-    document = place.yaml("GitLab", number)
-    include = document["include"]
-    if number == 0:
-        assert include[0]["component"].endswith("/acr-token@1")
-        how: dict[str, Any] = {"inputs": include[0]["inputs"]}
-    else:
-        how = {"file": f"gitlab/{include}", "variables": document["image"]["variables"]}
+def test_the_lines_for_gitlab(place: Place) -> None:
+    document = place.yaml("GitLab")
+    (include,) = document["include"]
+    assert include["file"] == "acr-token.yml"
     assert document["image"]["extends"] == ".acr-token"
 
     def token_for(audience: str) -> str:
         return place.live.stack.issuers.gitlab.token(audience)
 
-    job = GitLabJob(place.directory / "job", token_for=token_for, **how)
+    job = GitLabJob(place.directory / "job", token_for=token_for, inputs=include["inputs"])
     job.environment |= {**place.environment, "PATH": place.programs}
     result = job.script(document["image"]["script"])
     assert result.exit_code == 0, result.log
     place.was_pushed()
 
 
+def test_a_gitlab_job_with_scripts_of_its_own_names_both_of_ours() -> None:
+    text = re.sub(r"!reference (\[.*?\])", r"\1", block("GitLab", 1))
+    (document,) = yaml_documents(text)
+    assert document["image"]["before_script"][0] == [".acr-token", "before_script"]
+    assert document["image"]["after_script"][-1] == [".acr-token", "after_script"]
+
+
 def test_the_lines_for_azure_pipelines(place: Place) -> None:
-    document = place.yaml("Azure Pipelines")
-    template, push = document["steps"]
-    (repository,) = document["resources"]["repositories"]
-    assert template["template"].endswith(f"@{repository['repository']}")
+    (template,) = place.yaml("Azure Pipelines")["steps"]
     issuer = place.live.stack.issuers.azure_devops
     job = AzureJob(place.directory / "job", {**issuer.job().azure_devops_env, **place.environment})
     job.environment["PATH"] = place.programs
     used = job.template(template["template"], template["parameters"])
     assert used.exit_code == 0, used.raw
-    result = job.bash(push["bash"])
-    assert result.exit_code == 0, result.log
     place.was_pushed()
 
 
@@ -177,8 +174,9 @@ def test_the_lines_for_the_other_platforms(place: Place, platform: str) -> None:
 def test_the_snippet_files_say_what_the_page_says() -> None:
     circle = [line for line in snippet("circleci", block("CircleCI")).lines if "acr-token" in line]
     assert circle == [line for line in snippet("circleci").lines if "acr-token" in line]
-    assert snippet("bitbucket", block("Bitbucket")).lines == snippet("bitbucket").lines
-    assert snippet("buildkite", block("Buildkite")).variables == snippet("buildkite").variables
+    assert snippet("circleci", block("CircleCI")).afterwards == snippet("circleci").afterwards
+    assert snippet("bitbucket", block("Bitbucket")) == snippet("bitbucket")
+    assert snippet("buildkite", block("Buildkite")) == snippet("buildkite")
 
 
 def test_the_lines_for_anything_else(place: Place) -> None:
@@ -197,8 +195,25 @@ def test_the_lines_for_the_credential_helper(place: Place) -> None:
     result = job.run(place.real(block("The credential helper")))
     assert result.exit_code == 0, result.log
     place.was_pushed()
+    assert not (job.home / ".docker").exists()
+    (job.home / ".docker").mkdir()
     (job.home / ".docker" / "acr-vending.json").write_text(place.real(block("The credential helper", 1)))
     assert job.run(f"echo {place.live.registry} | docker-credential-acr-vending get").exit_code == 0
+
+
+def test_the_shell_lines_for_jenkins(place: Place) -> None:
+    script = re.search(r"^    sh \'\'\'\n(.*?)^    \'\'\'$", block("Jenkins"), flags=re.DOTALL | re.MULTILINE)
+    assert script is not None
+    token = place.directory / "id-token"
+    token.write_text(f"{place.live.stack.issuers.other.token(place.live.url)}\n")
+    environment = base_environment(place.directory / "home", ACR_VENDING_ID_TOKEN_FILE=str(token), **place.environment)
+    environment |= {"ACR_VENDING_URL": place.live.url, "ACR_VENDING_SCOPE": "repository:web/api:pull,push"}
+    environment |= {"PATH": place.programs, "WORKSPACE_TMP": str(place.directory)}
+    lines = place.real(script[1]).replace("ci/acr-token.sh", str(CLIENTS / "acr-token.sh"))
+    done = run(["sh", "-xe", "-c", lines], environment, place.directory)
+    assert done.returncode == 0, done.stdout
+    place.was_pushed()
+    assert not (place.directory / "docker").exists()
 
 
 def test_the_pull_secret_pulls(place: Place, kubernetes_api: Server, ca: TestAuthority, tmp_path: Path) -> None:
@@ -234,7 +249,6 @@ def test_every_row_of_the_table_was_run() -> None:
     unnamed = tests - named
     assert unnamed == {
         "test_a_pull_token_does_not_push",
-        "test_a_credential_store_does_not_shadow_the_credentials",
         "test_only_the_helper_carries_a_build_past_the_end_of_its_first_token",
         "test_the_helper_explains_and_prints_tokens_for_people",
     }

@@ -355,20 +355,73 @@ def test_options_win_over_the_environment(ci: Server, tmp_path: Path) -> None:
     assert claims_of(second["subject_token"])["aud"] == "urn:x"
 
 
-def test_login_writes_a_token_beside_what_is_there(ci: Server, tmp_path: Path) -> None:
+def test_login_writes_a_token_beside_what_is_there_and_logout_takes_it_back(ci: Server, tmp_path: Path) -> None:
+    before = {"auths": {"ghcr.io": {"auth": "x"}, HOST: {"auth": "o"}}, "credsStore": "no", "credHelpers": {"a": "b"}}
     with vendor(Answer(body=granted("vended"))) as service:
         job = Job(tmp_path, ci, service)
-        (job.docker / "config.json").write_text(
-            json.dumps({"auths": {"ghcr.io": {"auth": "x"}}, "credsStore": "desktop", "credHelpers": {HOST: "old"}})
-        )
-        done = job.run("login")
-    assert done.returncode == 0
-    assert HOST in done.stdout
-    config = json.loads((job.docker / "config.json").read_text())
-    assert config["auths"]["ghcr.io"] == {"auth": "x"}
-    assert config["auths"][HOST]["registrytoken"] == "vended"
-    assert config["credHelpers"][HOST] == ""
-    assert stat.S_IMODE((job.docker / "config.json").stat().st_mode) == 0o600
+        (job.docker / "config.json").write_text(json.dumps(before))
+        done = job.run("login", "--write-token")
+        assert done.returncode == 0
+        assert HOST in done.stdout
+        config = json.loads((job.docker / "config.json").read_text())
+        assert config["auths"][HOST]["registrytoken"] == "vended"
+        others = {name: value for name, value in config.items() if name != "auths"}
+        assert others == {"credsStore": "no", "credHelpers": {"a": "b"}}
+        assert stat.S_IMODE((job.docker / "config.json").stat().st_mode) == 0o600
+        assert job.run("login", "--write-token").returncode == 0  # again: what was before stays known
+        assert job.run("logout").returncode == 0
+    assert json.loads((job.docker / "config.json").read_text()) == before
+    assert [path.name for path in job.docker.iterdir()] == ["config.json"]
+
+
+def test_login_leaves_no_token_in_the_home_directory_without_being_asked(ci: Server, tmp_path: Path) -> None:
+    with vendor(Answer(body=granted("vended"))) as service:
+        job = Job(tmp_path, ci, service)
+        for directory in (None, str(job.docker)):
+            if directory:
+                job.environment["DOCKER_CONFIG"] = directory
+            done = job.run("login")
+            assert done.returncode == 1
+            assert "login --helper" in done.stderr
+        assert "/token" not in service.paths()
+        job.environment["DOCKER_CONFIG"] = str(tmp_path / "of-the-job")
+        assert job.run("login").returncode == 0
+        assert "vended" in (tmp_path / "of-the-job" / "config.json").read_text()
+        assert job.run("logout").returncode == 0
+    assert not (tmp_path / "of-the-job").exists()
+    assert list(job.docker.iterdir()) == []
+
+
+def test_the_script_takes_back_what_the_helper_wrote_and_the_reverse(ci: Server, tmp_path: Path) -> None:
+    before = {"auths": {HOST: {"auth": "theirs"}}}
+    script = ["sh", str(CLIENTS / "acr-token.sh")]
+    with vendor(Answer(body=granted("vended"))) as service:
+        job = Job(tmp_path, ci, service)
+        file = job.docker / "config.json"
+        file.write_text(json.dumps(before))
+        for log_in, log_out in (
+            ([str(PROGRAM), "login", "--write-token"], [*script, "logout"]),
+            ([str(PROGRAM), "login", "--helper"], [*script, "logout"]),
+            ([*script, "login"], [str(PROGRAM), "logout"]),
+        ):
+            assert subprocess.run(log_in, env=job.environment, check=False).returncode == 0
+            assert json.loads(file.read_text()) != before
+            assert subprocess.run(log_out, env=job.environment, check=False).returncode == 0
+            assert json.loads(file.read_text()) == before
+            assert [path.name for path in job.docker.iterdir()] == ["config.json"]
+
+
+def test_verbose_says_what_is_done_and_no_secret(ci: Server, tmp_path: Path) -> None:
+    with vendor(Answer(body=granted("vended-secret"))) as service:
+        job = Job(tmp_path, ci, service)
+        for done in (job.run("get", "--verbose", stdin=HOST), job.run("--verbose", "token")):
+            assert f"POST {service.url}" in done.stderr
+            assert "repository:web/api:pull,push" in done.stderr
+            assert "vended-secret" not in done.stderr
+            assert "eyJ" not in done.stderr
+            assert "request-secret" not in done.stderr
+        job.environment["ACR_VENDING_VERBOSE"] = "1"
+        assert "HTTP 200" in job.run("get", stdin=HOST).stderr
 
 
 def test_login_keeps_a_configuration_that_is_a_link(ci: Server, tmp_path: Path) -> None:
@@ -376,7 +429,7 @@ def test_login_keeps_a_configuration_that_is_a_link(ci: Server, tmp_path: Path) 
         job = Job(tmp_path, ci, service)
         (tmp_path / "dotfiles.json").write_text("{}")
         (job.docker / "config.json").symlink_to(tmp_path / "dotfiles.json")
-        assert job.run("login").returncode == 0
+        assert job.run("login", "--write-token").returncode == 0
     assert (job.docker / "config.json").is_symlink()
     assert HOST in (tmp_path / "dotfiles.json").read_text()
 
@@ -387,7 +440,7 @@ def test_login_as_helper_stores_no_token(ci: Server, tmp_path: Path) -> None:
         (job.docker / "config.json").write_text(json.dumps({"auths": {HOST: {"auth": "old"}}}))
         assert job.run("login", "--helper", "--scope", "repository:web/api:pull").returncode == 0
         config = json.loads((job.docker / "config.json").read_text())
-        assert config["auths"] == {}
+        assert config["auths"] == {HOST: {"auth": "old"}}
         assert config["credHelpers"][HOST] == "acr-vending"
         assert "vended" not in "".join(path.read_text() for path in job.docker.iterdir())
         assert job.secret() == "vended"

@@ -32,15 +32,21 @@ class Pipeline:
     """A job on GitHub that has used the action, with programs that then need its credentials."""
 
     def __init__(
-        self, directory: Path, live: Live, login: str = "true", scope: str = "repository:web/api:pull,push"
+        self,
+        directory: Path,
+        live: Live,
+        login: str = "true",
+        scope: str = "repository:web/api:pull,push",
+        prepare: Callable[[GitHubJob], None] = lambda _job: None,
     ) -> None:
         self.live = live
         self.directory = directory
         job = live.stack.issuers.github.job()
         self.job = GitHubJob(directory, {**job.github_env, **live.trust})
+        prepare(self.job)
         result = self.job.uses(ACTION, {"url": live.url, "scope": scope, "login": login})
         assert result.exit_code == 0, result.raw
-        self.token = result.outputs["token"]
+        self.token = result.outputs["password"]
         self.username = result.outputs["username"]
 
     @property
@@ -156,27 +162,6 @@ def test_a_pull_token_does_not_push(live: Live, dockerd: Engine, tmp_path: Path)
     succeeded(docker("pull", docker.pipeline.image("pull-only")))
     docker.make(docker.pipeline.image("new"), "a layer that the registry has not seen")
     refused(docker("push", docker.pipeline.image("new")))
-
-
-def test_a_credential_store_does_not_shadow_the_credentials(live: Live, dockerd: Engine, tmp_path: Path) -> None:
-    docker = Docker(Pipeline(tmp_path, live), dockerd)
-    home = docker.pipeline.job.home / ".docker"
-    home.mkdir()
-    (home / "config.json").write_text('{"credsStore": "nothing"}')
-    store = tmp_path / "bin" / "docker-credential-nothing"
-    store.parent.mkdir()
-    store.write_text(
-        "#!/bin/sh\ncat >/dev/null\n[ $1 = list ] && echo '{}' && exit\n"
-        "echo 'credentials not found in native keychain'\nexit 1\n"
-    )
-    store.chmod(0o755)
-    job = docker.pipeline.job
-    job.environment["PATH"] = f"{store.parent}:{job.environment['PATH']}"
-    del job.environment["DOCKER_CONFIG"]
-    result = job.uses(ACTION, {"url": live.url, "scope": "repository:web/api:pull,push"})
-    assert result.exit_code == 0
-    assert json.loads(docker.pipeline.config.read_text())["credsStore"] == "nothing"
-    docker.round_trip("docker-store")
 
 
 @pytest.mark.parametrize("login", ["true", "helper"])
