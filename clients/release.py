@@ -32,17 +32,17 @@ def write(directory: Path) -> list[Path]:
     """Write every file of a release into a directory and return them."""
     script = SCRIPT.read_text(encoding="utf-8")
     written = []
-    for name in TEMPLATES:
+    for source in sorted(path for path in HERE.rglob("*") if path.is_file() and "__pycache__" not in path.parts):
+        name = source.relative_to(HERE).as_posix()
         target = directory / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(filled((HERE / name).read_text(encoding="utf-8"), script), encoding="utf-8")
+        if name in TEMPLATES:
+            target.write_text(filled(source.read_text(encoding="utf-8"), script), encoding="utf-8")
+        elif name != Path(__file__).name:
+            shutil.copy(source, target)
         written.append(target)
     # The action by itself, as a repository of its own holds it: what it runs lies beside it instead of above it.
-    action = directory / ACTION
-    action.mkdir(parents=True, exist_ok=True)
-    parts = [*sorted((HERE / ACTION).iterdir()), SCRIPT, HELPER]
-    written += [Path(shutil.copy(part, action)) for part in parts]
-    written += [Path(shutil.copy(part, directory)) for part in (SCRIPT, HELPER)]
+    written += [Path(shutil.copy(part, directory / ACTION)) for part in (SCRIPT, HELPER)]
     return written
 
 

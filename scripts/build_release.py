@@ -12,9 +12,11 @@ import gzip
 import hashlib
 import io
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -27,25 +29,33 @@ def _run(*command: str | Path) -> None:
     subprocess.run([str(part) for part in command], check=True, cwd=ROOT, env=environment)  # noqa: S603 - ours alone
 
 
-def _tracked(folder: str) -> list[str]:
-    command = ["git", "-C", str(ROOT), "ls-files", "-z", folder]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - ours alone
-    return sorted(path for path in done.stdout.split("\0") if path and (ROOT / path).is_file())
+SINGLE = {
+    "acr-token.sh": "acr-token.sh",
+    "docker-credential-acr-vending": "docker-credential-acr-vending",
+    "azure-pipelines/acr-token.yml": "azure-pipelines-acr-token.yml",
+    "gitlab/acr-token.yml": "gitlab-acr-token.yml",
+}
+"""What people take one at a time, and what it is called as an asset."""
 
 
-def build_clients(target: Path) -> None:
-    """Write a tar of everything below clients/, with fixed times and owners."""
-    with (
-        target.open("wb") as raw,
-        gzip.GzipFile("", "wb", fileobj=raw, mtime=EPOCH) as packed,
-        tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive,
-    ):
-        for path in _tracked("clients"):
-            content = (ROOT / path).read_bytes()
-            entry = tarfile.TarInfo(path)
-            entry.size, entry.mtime = len(content), EPOCH
-            entry.mode = 0o755 if os.access(ROOT / path, os.X_OK) else 0o644
-            archive.addfile(entry, io.BytesIO(content))
+def build_clients(out: Path) -> None:
+    """Write the clients, the script in their templates: a tar with fixed times and owners, and the single files."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        _run(sys.executable, "clients/release.py", folder)
+        for name, asset in SINGLE.items():
+            shutil.copy(folder / name, out / asset)
+        with (
+            (out / "acr-token-vending-clients.tar.gz").open("wb") as raw,
+            gzip.GzipFile("", "wb", fileobj=raw, mtime=EPOCH) as packed,
+            tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive,
+        ):
+            for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+                content = path.read_bytes()
+                entry = tarfile.TarInfo(f"clients/{path.relative_to(folder)}")
+                entry.size, entry.mtime = len(content), EPOCH
+                entry.mode = 0o755 if os.access(path, os.X_OK) else 0o644
+                archive.addfile(entry, io.BytesIO(content))
 
 
 def write_checksums(folder: Path) -> None:
@@ -62,7 +72,7 @@ def build(out: Path) -> None:
         sys.exit(f"{out} is not empty")
     _run(sys.executable, "infra/package.py", out / "acr-token-vending-app.zip")
     _run(sys.executable, "-m", "build", "--no-isolation", "--outdir", out, ROOT)
-    build_clients(out / "acr-token-vending-clients.tar.gz")
+    build_clients(out)
     bill: list[str | Path] = [
         "requirements",
         "--output-reproducible",
