@@ -12,7 +12,6 @@ import gzip
 import hashlib
 import io
 import os
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -29,24 +28,13 @@ def _run(*command: str | Path) -> None:
     subprocess.run([str(part) for part in command], check=True, cwd=ROOT, env=environment)  # noqa: S603 - ours alone
 
 
-SINGLE = {
-    "acr-token.sh": "acr-token.sh",
-    "docker-credential-acr-vending": "docker-credential-acr-vending",
-    "azure-pipelines/acr-token.yml": "azure-pipelines-acr-token.yml",
-    "gitlab/acr-token.yml": "gitlab-acr-token.yml",
-}
-"""What people take one at a time, and what it is called as an asset."""
-
-
-def build_clients(out: Path) -> None:
-    """Write the clients, the script in their templates: a tar with fixed times and owners, and the single files."""
+def build_clients(target: Path) -> None:
+    """Write a tar of the clients, the script in the templates that must carry it, with fixed times and owners."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         _run(sys.executable, "clients/release.py", folder)
-        for name, asset in SINGLE.items():
-            shutil.copy(folder / name, out / asset)
         with (
-            (out / "acr-token-vending-clients.tar.gz").open("wb") as raw,
+            target.open("wb") as raw,
             gzip.GzipFile("", "wb", fileobj=raw, mtime=EPOCH) as packed,
             tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive,
         ):
@@ -72,7 +60,7 @@ def build(out: Path) -> None:
         sys.exit(f"{out} is not empty")
     _run(sys.executable, "infra/package.py", out / "acr-token-vending-app.zip")
     _run(sys.executable, "-m", "build", "--no-isolation", "--outdir", out, ROOT)
-    build_clients(out)
+    build_clients(out / "acr-token-vending-clients.tar.gz")
     bill: list[str | Path] = [
         "requirements",
         "--output-reproducible",

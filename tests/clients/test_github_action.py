@@ -5,6 +5,7 @@ import json
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -174,7 +175,7 @@ def test_another_actions_logout_still_cleans_the_original(ci: Server, tmp_path: 
     ],
     ids=["helper", "store", "empty-store", "other-spellings", "old-auth", "nulls", "no-auths", "empty-object"],
 )
-def test_only_entries_of_our_hosts_are_added(ci: Server, tmp_path: Path, before: dict[str, dict[str, object]]) -> None:
+def test_only_entries_of_our_hosts_are_added(ci: Server, tmp_path: Path, before: dict[str, Any]) -> None:
     job = GitHubJob(tmp_path, github_environment(ci))
     docker = prepared_home(job, before)
     with vendor() as service:

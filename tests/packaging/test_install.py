@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -90,3 +91,13 @@ def test_what_needs_more_packages_says_how_to_get_them(tool: Path, tmp_path: Pat
     assert done.returncode == 2
     assert f"acr-token-vending[{command[0]}]" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_credential_helper_is_installed_and_is_the_file_that_runs_by_itself(wheel: Path, tool: Path) -> None:
+    """A console script, which on Windows is the `.exe` that docker looks for."""
+    helper = tool.parent / "docker-credential-acr-vending"
+    done = subprocess.run([helper, "get"], input="x.example", capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "credentials not found in native keychain\n")
+    with zipfile.ZipFile(wheel) as archive:
+        alone = (ROOT / "clients" / "docker-credential-acr-vending").read_bytes()
+        assert archive.read("vending/credential_helper.py") == alone

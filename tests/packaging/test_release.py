@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -67,8 +68,13 @@ def test_the_wheel_holds_the_package_and_nothing_else(release: Path) -> None:
 def test_the_sdist_holds_the_package_and_its_papers(release: Path) -> None:
     (sdist,) = release.glob("acr_token_vending-*.tar.gz")
     with tarfile.open(sdist) as archive:
-        names = {name.split("/", 2)[1] for name in archive.getnames() if "/" in name}
-    assert names <= {"vending", "CHANGELOG.md", "LICENSE", "README.md", "PKG-INFO", "pyproject.toml", ".gitignore"}
+        members = archive.getnames()
+    names = {name.split("/", 2)[1] for name in members if "/" in name}
+    papers = {"CHANGELOG.md", "LICENSE", "README.md", "PKG-INFO", "pyproject.toml", ".gitignore"}
+    assert names <= {"vending", "clients", *papers}
+    assert [name for name in members if "/clients/" in name] == [
+        f"acr_token_vending-{__version__}/clients/docker-credential-acr-vending"
+    ]
 
 
 def test_the_app_of_a_release_has_no_policy(release: Path) -> None:
@@ -110,3 +116,15 @@ def test_only_full_versions_start_a_release(tag: str, starts: bool) -> None:
     workflow = YAML(typ="safe").load((ROOT / ".github" / "workflows" / "release.yml").read_text())
     (pattern,) = workflow["on"]["push"]["tags"]
     assert bool(re.fullmatch(pattern.replace(".", r"\."), tag)) is starts
+
+
+def test_the_clients_of_a_release_carry_the_one_script(release: Path, tmp_path: Path) -> None:
+    with tarfile.open(release / "acr-token-vending-clients.tar.gz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    script = (ROOT / "clients" / "acr-token.sh").read_text()
+    clients = tmp_path / "clients"
+    assert (clients / "acr-token.sh").read_text() == script
+    assert (clients / "github-action" / "acr-token.sh").read_text() == script
+    assert os.access(clients / "docker-credential-acr-vending", os.X_OK)
+    for template in ("gitlab/acr-token.yml", "azure-pipelines/acr-token.yml"):
+        assert script.splitlines()[-1] in (clients / template).read_text()
