@@ -4,10 +4,15 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: help setup demo test lint fmt bench soak fuzz lock clean
+# Tests run on as many workers as there are cores, four at most; `make test WORKERS=0` runs them in one process.
+WORKERS  ?= auto
+PARALLEL := -n $(WORKERS) --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
+QUICK    := tests/policy tests/oidc tests/acr tests/docs $(wildcard tests/test_*.py)
+
+.PHONY: help setup demo check test lint fmt bench soak fuzz lock clean
 
 help: ## Show this list.
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
 
 $(READY): requirements-dev.txt
 	$(PYTHON) -m venv $(VENV)
@@ -19,10 +24,13 @@ setup: $(READY) ## Create the virtual environment with the locked requirements.
 demo: $(READY) ## Start the local stack and play the whole story over HTTP.
 	$(BIN)/python -m devstack demo
 
-test: $(READY) ## Run every test.
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+check: lint ## Check style, types and imports, and run the tests that start no process; under a minute.
+	HYPOTHESIS_PROFILE=check $(BIN)/python -m pytest -q -n $(WORKERS) --maxprocesses 4 --dist worksteal -m "not process" $(QUICK)
 
-lint: $(READY) ## Check style and types.
+test: $(READY) ## Run every test, or those of T (make test T=tests/policy).
+	$(BIN)/python -m pytest $(PARALLEL) $(PYTEST_ARGS) $(T)
+
+lint: $(READY) ## Check style, types and which package imports which.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

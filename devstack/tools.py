@@ -1,7 +1,7 @@
 """Find the programs that the local stack and the tests use, and install what is missing; it runs none of them.
 
 Debian packages are installed with apt when running as root; npm packages go into the git-ignored `.tools`. The
-environment variable DEVSTACK_NO_INSTALL=1 forbids both.
+environment variable DEVSTACK_NO_INSTALL=1 forbids both, and every other download (`may_install`).
 """
 
 import contextlib
@@ -60,8 +60,7 @@ def ensure(tool: Tool) -> Path:
     found = find(tool)
     if found:
         return found
-    if os.environ.get("DEVSTACK_NO_INSTALL") == "1":
-        raise Unavailable(f"{tool.command} is not installed, and DEVSTACK_NO_INSTALL=1")
+    may_install(tool.command)
     with lock():
         if not find(tool):
             _install(tool)
@@ -69,6 +68,12 @@ def ensure(tool: Tool) -> Path:
     if found is None:
         raise Unavailable(f"{tool.command} is still missing after its package was installed")
     return found
+
+
+def may_install(what: str) -> None:
+    """Raise Unavailable where DEVSTACK_NO_INSTALL=1 forbids to fetch `what` from a package registry."""
+    if os.environ.get("DEVSTACK_NO_INSTALL") == "1":
+        raise Unavailable(f"{what} is not installed, and DEVSTACK_NO_INSTALL=1")
 
 
 def _install(tool: Tool) -> None:

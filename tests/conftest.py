@@ -21,7 +21,7 @@ from devstack.issuer.server import IssuerServer
 from devstack.registry.server import Registry
 from devstack.stack import Stack, Upstreams
 
-pytest_plugins = ["tests.support.recorder"]
+pytest_plugins = ["tests.support.collection", "tests.support.recorder"]
 
 
 class BlockedConnection(RuntimeError):

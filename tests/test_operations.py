@@ -110,6 +110,7 @@ def test_every_instrument_and_span_is_documented() -> None:
     assert documented == {*meter.names, *spans}
 
 
+@pytest.mark.process
 def test_every_query_is_valid_kusto() -> None:
     given = json.dumps([{"name": block.name, "query": METRICS + block.text} for block in QUERIES])
     assert json.loads(succeed(["node", LOCKS / "kql.cjs"], cwd=node_tools(), text=given)) == []

@@ -15,6 +15,8 @@ import pytest
 from devstack.stack import PROJECT
 from vending.errors import CATALOGUE, Reason
 
+pytestmark = pytest.mark.process
+
 HEAVY = ["azure.identity", "msal", "requests", "pydantic", "ruamel.yaml", "opentelemetry", "devstack"]
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from devstack.tools import Unavailable, lock
+from devstack.tools import Unavailable, lock, may_install
 
 PROJECT = Path(__file__).resolve().parents[2]
 RUNTIME = "azure-functions-runtime==1.3.0"
@@ -87,6 +87,7 @@ def ensure_venv() -> Path:
         if marker.exists() and marker.read_text() == wanted and python.exists():
             return python
         base = find_python()
+        may_install(_VENV.name)
         print("devstack: preparing the environment of the real worker, .venv-3.13 …", file=sys.stderr, flush=True)
         _run([str(base), "-m", "venv", "--clear", str(_VENV)])
         pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]

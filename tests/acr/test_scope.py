@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +11,13 @@ from hypothesis import strategies as st
 from vending.acr.scope import ACTIONS, CATALOG, COMPONENT_PATTERN, Scope, is_repository_name, parse, render, repository
 from vending.errors import Reason, Refusal
 
-COMPONENTS = st.from_regex(COMPONENT_PATTERN, fullmatch=True).filter(lambda text: len(text) <= 40)
+WORDS = st.text("abcxyz0189", min_size=1, max_size=8)
+SEPARATORS = st.sampled_from([".", "_", "__", "-", "--", "----"])
+COMPONENTS = st.builds(
+    lambda first, rest: first + "".join(separator + word for separator, word in rest),
+    WORDS,
+    st.lists(st.tuples(SEPARATORS, WORDS), max_size=3),
+)
 NAMES = st.lists(COMPONENTS, min_size=1, max_size=5).map("/".join)
 SCOPES = st.builds(repository, NAMES, st.sets(st.sampled_from(ACTIONS), min_size=1)) | st.just(CATALOG)
 
@@ -64,6 +72,11 @@ def test_anything_else_is_malformed(text: str) -> None:
     with pytest.raises(Refusal) as caught:
         parse(text)
     assert caught.value.reason is Reason.MALFORMED_SCOPE
+
+
+@given(COMPONENTS)
+def test_components_are_made_as_the_grammar_has_them(component: str) -> None:
+    assert re.fullmatch(COMPONENT_PATTERN, component)
 
 
 @given(st.lists(SCOPES, min_size=1, max_size=8))

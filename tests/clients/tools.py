@@ -3,7 +3,6 @@
 Debian packages are downloaded and unpacked, not installed: no service starts and nothing of the machine is replaced.
 """
 
-import os
 import shutil
 import subprocess
 import sys
@@ -34,8 +33,7 @@ def _check(done: subprocess.CompletedProcess[str], what: str) -> None:
 
 def _fresh(root: Path) -> Path:
     """Return an empty directory to prepare, unless installing is forbidden."""
-    if os.environ.get("DEVSTACK_NO_INSTALL") == "1":
-        raise tools.Unavailable(f"{root.name} is not in .tools, and DEVSTACK_NO_INSTALL=1")
+    tools.may_install(root.name)
     print(f"tests: fetching {root.name} …", file=sys.stderr, flush=True)
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir(parents=True)

@@ -5,18 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from devstack.host.runtime import Invocation, WorkerRun, ensure_venv, find_python, run_worker
-from devstack.tools import Unavailable
+from devstack.host.runtime import Invocation, WorkerRun, ensure_venv, run_worker
 
 SAMPLE = Path(__file__).parent / "sample_app"
 
 
 @pytest.fixture(scope="module")
 def worker() -> Path:
-    try:
-        find_python()
-    except Unavailable as reason:
-        pytest.skip(str(reason))
     return ensure_venv()
 
 

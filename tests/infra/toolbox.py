@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from devstack import tools
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -77,6 +79,7 @@ def once(folder: Path, inputs: Sequence[Path], make: Callable[[], None]) -> Path
     marker = folder / ".made-from"
     with locked(folder.name):
         if not marker.exists() or marker.read_text() != digest:
+            tools.may_install(folder.name)
             print(f"infra checks: setting up {folder.name} …", file=sys.__stderr__, flush=True)
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)

@@ -5,11 +5,12 @@ import json
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from devstack.keys import SigningKey, b64url
 from tests.oidc.forge import AUDIENCE, NOW, Forge, Hands, to_json
+from tests.support.examples import examples
 from vending.errors import Refusal
 from vending.http_client import Http
 from vending.oidc.claims import SKEW_SECONDS, check_claims
@@ -21,7 +22,7 @@ from vending.oidc.verify import Verifier, replay_key
 
 T = TypeVar("T")
 
-many = settings(deadline=None, max_examples=300)
+many = examples(300)
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from devstack import tools
 from vending import __version__
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,6 +44,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module", params=interpreters())
 def tool(request: pytest.FixtureRequest, wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`acr-vending` in an environment that has the wheel and what it requires, and nothing of the function."""
+    tools.may_install("an environment with the wheel's requirements")
     folder = tmp_path_factory.mktemp("environment")
     subprocess.run([request.param, "-m", "venv", folder], check=True)
     install: list[str | Path] = [

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.policy.language import compose, rule
+from tests.support.examples import examples
 from vending.policy import Environment, PolicyError, load, load_bytes
 from vending.policy.language.omission import Omission, validate_rest
 from vending.policy.language.problems import Code, Location
@@ -350,7 +351,7 @@ def test_all_mistakes_are_reported_at_once(suffix: str) -> None:
     expect_exactly(FLAWS, suffix)
 
 
-@settings(deadline=None, max_examples=150)
+@examples(150)
 @given(
     st.lists(st.sampled_from(FLAWS), min_size=2, max_size=12, unique_by=lambda each: each.path),
     st.sampled_from([".json", ".yaml"]),
@@ -579,7 +580,7 @@ WRONG: st.SearchStrategy[Any] = st.sampled_from(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@examples(150)
 @given(st.dictionaries(st.sampled_from(paths_in(POLICY)), WRONG, min_size=1, max_size=12))
 def test_whatever_is_wrong_the_rest_can_be_judged(changes: dict[Location, Any]) -> None:
     made = [

@@ -9,9 +9,10 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.support.examples import examples
 from vending.acr.scope import repository
 from vending.oidc.types import VerifiedClaims
 from vending.policy import Environment, decide, load_with_source
@@ -589,7 +590,7 @@ def _policies(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @given(data=_policies())
-@settings(max_examples=100, deadline=None)
+@examples(100)
 def test_no_token_gets_what_lint_calls_unreachable_or_denied(data: dict[str, Any]) -> None:
     with TemporaryDirectory() as directory:
         path = Path(directory) / "policy.json"

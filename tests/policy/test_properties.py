@@ -5,11 +5,12 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Any, cast
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from tests.policy import reference
 from tests.policy.language import NOW, compose, load_data
+from tests.support.examples import examples
 from vending.acr.scope import ACTIONS, Scope, is_repository_name, repository
 from vending.oidc.types import VerifiedClaims
 from vending.policy import Policy, decide, hints, trace
@@ -20,9 +21,7 @@ from vending.policy.engine.repositories import compile_template
 if TYPE_CHECKING:
     from vending.oidc.types import Claims
 
-relaxed = settings(
-    deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
-)
+relaxed = examples(suppress=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 # A small world, so that rules, denies and tokens often concern each other.
 ISSUERS = ("github", "generic")
@@ -273,13 +272,13 @@ alphabet = st.sampled_from("ab/:")
 patterns = st.lists(st.one_of(alphabet, st.sampled_from(["*", "**"])), max_size=10).map("".join)
 
 
-@settings(max_examples=1000, deadline=None)
+@examples(1000)
 @given(patterns.filter(lambda text: "***" not in text and not is_literal(text)), st.text(alphabet, max_size=12))
 def test_patterns_match_as_the_plain_reference_does(pattern: str, value: str) -> None:
     assert compile_glob(pattern).matches(value) == reference.matches_pattern(pattern, value)
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.text(st.sampled_from("ab/:*"), max_size=20).filter(lambda text: "***" not in text and "*" in text), st.data())
 def test_a_pattern_matches_what_it_is_filled_to(pattern: str, data: st.DataObject) -> None:
     parts = pattern.replace("**", "\0").replace("*", "\1")
@@ -310,14 +309,14 @@ raw_values = st.one_of(
 filling = st.fixed_dictionaries({"a": raw_values, "b": raw_values})
 
 
-@settings(max_examples=500, deadline=None)
+@examples(500)
 @given(st.sampled_from(TEMPLATES), filling)
 def test_a_template_never_leaves_its_own_prefix(text: str, claims: dict[str, Any]) -> None:
     name = compile_template(text, TABLES).fill(claims)
     assert name is None or (is_repository_name(name) and name.startswith("p/"))
 
 
-@settings(max_examples=1000, deadline=None)
+@examples(1000)
 @given(st.sampled_from(TEMPLATES), filling, filling)
 def test_two_callers_share_a_templated_name_only_with_equal_insertions(
     text: str, one: dict[str, Any], two: dict[str, Any]

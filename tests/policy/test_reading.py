@@ -6,9 +6,10 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
+from tests.support.examples import examples
 from vending.policy import Environment, PolicyError, load_bytes
 from vending.policy.language.problems import Finding, Problem
 from vending.policy.language.reader import read
@@ -71,9 +72,7 @@ json_values: st.SearchStrategy[Any] = st.recursive(
 visible_json = json_values.filter(
     lambda value: all(c.isprintable() or c == " " for c in json.dumps(value, ensure_ascii=False))
 )
-calm = settings(
-    max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
-)
+calm = examples(400, suppress=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 
 
 def refuse_or_load(data: bytes, name: str) -> None:

@@ -9,10 +9,11 @@ from typing import Any
 
 import jsonschema_rs
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from tests.policy.language import compose, deny, grant, load_data, rule
 from tests.policy.test_properties import policies
+from tests.support.examples import examples
 from vending.policy import PolicyError
 from vending.policy.language.json_schema import SCHEMA_FILE, policy_schema, render_schema
 from vending.policy.language.reader import read
@@ -229,7 +230,7 @@ def test_schema_and_loader_agree(data: Any) -> None:
     assert VALIDATOR.is_valid(data) == loads(data)
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(policies())
 def test_schema_accepts_every_policy_that_loads(data: dict[str, Any]) -> None:
     load_data(data)
