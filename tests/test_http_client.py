@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import re
 import socket
 import ssl
 import threading
 import tracemalloc
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +38,12 @@ class Server:
     port: int = 0
     seen: list[str] = field(default_factory=list)
     connections: int = 0
+    sent: int = 0
+    gone: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def left_alone(self) -> None:
+        """Wait until the client has closed its connection."""
+        await asyncio.wait_for(self.gone.wait(), 30)
 
     @property
     def url(self) -> str:
@@ -54,6 +62,7 @@ class Server:
                 while self.chunk:
                     await asyncio.sleep(self.pause)
                     writer.write(self.chunk)
+                    self.sent += len(self.chunk)
                     await writer.drain()
                 if self.hold:
                     await reader.read()
@@ -62,6 +71,7 @@ class Server:
         except (ConnectionError, asyncio.IncompleteReadError):
             pass  # the client has seen enough
         finally:
+            self.gone.set()
             writer.close()
 
 
@@ -166,6 +176,30 @@ async def test_gzip_is_unpacked_although_it_was_not_asked_for(http: Http, serve:
     server = await serve(response(gzip.compress(b'{"a": 1}'), Content_Encoding="gzip"))
     assert (await get(http, server.url)).json_object() == {"a": 1}
     assert "accept-encoding: identity" in server.seen[0].lower()
+
+
+@pytest.mark.parametrize("piece", [b"\x00\x00\x00\xff\xff", b"\x00" * 1024], ids=["empty blocks", "padding"])
+async def test_compressed_bytes_count_even_where_they_hold_nothing(http: Http, serve: Serve, piece: bytes) -> None:
+    packer = zlib.compressobj(wbits=16 + zlib.MAX_WBITS)
+    begin = packer.compress(b"{") + packer.flush(zlib.Z_SYNC_FLUSH)
+    sent = piece * 200 if piece.startswith(b"\x00\x00\x00\xff") else piece
+    server = await serve(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n" + begin, chunk=sent)
+    with pytest.raises((TooLarge, Unreachable)):
+        await get(http, server.url)
+    assert server.sent < 8 * 1024 * 1024  # what the sockets between us hold, not what the server would send
+
+
+async def test_nothing_is_read_behind_the_end_of_a_compressed_stream(http: Http, serve: Serve) -> None:
+    whole = gzip.compress(b'{"a": 1}')
+    server = await serve(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n" + whole, chunk=b"x" * 65536, pause=0.01)
+    assert (await get(http, server.url)).json_object() == {"a": 1}
+    await server.left_alone()
+
+
+async def test_compressed_stream_without_its_end_is_no_answer(http: Http, serve: Serve) -> None:
+    server = await serve(response(gzip.compress(b'{"a": 1}')[:-8], Content_Encoding="gzip"))
+    with pytest.raises(Unreachable):
+        await get(http, server.url)
 
 
 async def test_gzip_bomb_is_cut_off_before_it_unfolds(http: Http, serve: Serve) -> None:
@@ -273,13 +307,30 @@ def test_answer_keeps_its_content_out_of_its_repr() -> None:
 
 
 @pytest.mark.parametrize(
-    "body",
-    [b"", b"[]", b"nope", b'"text"', b'{"a": 1, "a": 2}', b"\xff\xfe", b"[" * 100_000, b'{"a": ' + b"9" * 5000 + b"}"],
-    ids=["empty", "list", "no JSON", "string", "a key twice", "not UTF-8", "too deep", "too long a number"],
+    ("body", "told"),
+    [
+        (b"", "is empty"),
+        (b"[]", "is not a JSON object"),
+        (b"hunter2", "is not JSON"),
+        (b"<!doctype html><title>Sign in</title>", "is not JSON: it begins like a web page or XML"),
+        (b'{"a": 1, "a": 2}', "has a name twice in one object"),
+        (b'{"a": "\\ud800"}', "holds half a surrogate pair"),
+        (b'{"a": NaN}', "has NaN, which is not JSON"),
+        (b"\xc3\x28", "is not UTF-8"),
+        ('{"a": 1}'.encode("utf-16"), "is UTF-16, not UTF-8"),
+        ('{"a": 1}'.encode("utf-16-le"), "is UTF-16, not UTF-8"),
+        ('{"a": 1}'.encode("utf-32"), "is UTF-32, not UTF-8"),
+        (b"[" * 100_000, "is not JSON"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "has a number that is too long"),
+    ],
 )
-def test_body_that_is_no_json_object_is_refused_without_quoting_it(body: bytes) -> None:
-    with pytest.raises(ValueError, match=r"^the body is not (JSON|a JSON object)$"):
+def test_body_that_is_no_json_object_is_refused_without_quoting_it(body: bytes, told: str) -> None:
+    with pytest.raises(ValueError, match=f"^the body {re.escape(told)}$"):
         Answer(200, {}, body).json_object()
+
+
+def test_byte_order_mark_before_a_document_means_nothing() -> None:
+    assert Answer(200, {}, b'\xef\xbb\xbf{"a": 1}').json_object() == {"a": 1}
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,9 @@ time. Exceptions name the host and never carry a body, a header or a query strin
 from __future__ import annotations
 
 import asyncio
-import json
-import ssl
 import weakref
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, Final
@@ -20,33 +18,47 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 
 from vending import __version__
-from vending.strict_json import unique_object
+from vending.connection import SENTENCES, Broken, Cause, cause_of
+from vending.errors import Reason, Refusal
+from vending.json_document import NotJson, json_object
+from vending.trust import trust
 
 if TYPE_CHECKING:
+    import ssl
     from types import TracebackType
 
 _MAX_REDIRECTS: Final = 3
-_CONNECT_SECONDS: Final = 4.0
-"""Nobody who is there takes longer to accept a connection; another attempt finds another address, or says so."""
-_KEEPALIVE_SECONDS: Final = 50.0  # Azure's load balancers drop idle connections after four minutes; stay well below.
 _LONGEST_RETRY_AFTER_SECONDS: Final = 86_400.0
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
 
 class NetError(Exception):
-    """A call to the outside brought no usable answer. The text names the host and the kind of failure only."""
+    """A call to the outside brought no usable answer. The text names the host and the kind of failure only.
 
-    def __init__(self, url: str, what: str) -> None:
-        self.host = urlsplit(url).netloc.rpartition("@")[2]
+    `cause` is what went wrong below HTTP, and None where something else did.
+    """
+
+    def __init__(self, url: str, what: str, cause: Cause | None = None) -> None:
+        self.host = _host(url)
+        self.cause = cause
         super().__init__(f"{self.host}: {what}")
 
 
 class Unreachable(NetError):
     """No connection, or it broke: DNS, TCP, TLS, reset, or an answer that is not HTTP."""
 
+    def __init__(self, url: str, error: Exception) -> None:
+        cause = cause_of(error)
+        # An exception that nobody foresaw is worth its name; its text may quote what it choked on.
+        kind = f" ({type(error).__name__})" if cause is Cause.UNKNOWN else ""
+        super().__init__(url, SENTENCES[cause] + kind, cause)
+
 
 class TimedOut(NetError):
     """No complete answer in the time allowed."""
+
+    def __init__(self, url: str, seconds: float) -> None:
+        super().__init__(url, f"no complete answer in {seconds:g} s", Cause.TIMED_OUT)
 
 
 class TooLarge(NetError):
@@ -55,6 +67,15 @@ class TooLarge(NetError):
 
 class RedirectRefused(NetError):
     """The answer points to another host, or to one more redirect than allowed."""
+
+
+class Unanswered(Refusal):
+    """Refuse a request because a server that it needs gave no answer; `cause` and `detail` are for the operator."""
+
+    def __init__(self, reason: Reason, error: NetError) -> None:
+        super().__init__(reason)
+        self.cause = error.cause
+        self.detail = str(error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +87,11 @@ class Answer:
     body: bytes = field(repr=False)
 
     def json_object(self) -> dict[str, Any]:
-        """Parse the body as a JSON object (UTF-8, no duplicate keys). Raises `ValueError` without quoting the body."""
+        """Parse the body as a JSON object (see `json_document`). Raises `ValueError` without quoting the body."""
         try:
-            value = json.loads(self.body.decode("utf-8"), object_pairs_hook=unique_object)
-        except (ValueError, RecursionError):
-            raise ValueError("the body is not JSON") from None
-        if not isinstance(value, dict):
-            raise ValueError("the body is not a JSON object")  # noqa: TRY004 - bad data, not a bad argument
-        return value
+            return json_object(self.body)
+        except NotJson as error:
+            raise ValueError(f"the body {error}") from None
 
     def retry_after(self, now: float) -> float | None:
         """Read `Retry-After` as seconds from `now` (seconds since the epoch); None where absent or unreadable."""
@@ -91,6 +109,13 @@ def retry_after(value: str, now: float) -> float | None:
         return min(max(parsedate_to_datetime(text).timestamp() - now, 0.0), _LONGEST_RETRY_AFTER_SECONDS)
     except (ValueError, TypeError, OverflowError):
         return None
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).netloc.rpartition("@")[2]
+    except ValueError:
+        return "an address that cannot be read"
 
 
 class Http:
@@ -115,7 +140,9 @@ class Http:
         ca_pem: str | None = None,
         follow_same_host: bool = False,
     ) -> Answer:
-        """Send one request and read the whole answer, within `timeout_seconds` and `max_bytes` of unpacked body.
+        """Send one request and read the whole answer, within `timeout_seconds` and `max_bytes` of body.
+
+        A compressed body may have `max_bytes` as it is received and as it is unpacked, and is read to its own end only.
 
         Redirects are answers like any other; with `follow_same_host` up to three are followed, as long as scheme, host
         and port stay the same. Raises `Unreachable`, `TimedOut`, `TooLarge` or `RedirectRefused`.
@@ -130,9 +157,9 @@ class Http:
                     url = _same_origin(url, answer.headers.get("location", ""))
                 raise RedirectRefused(url, "too many redirects")
         except TimeoutError:
-            raise TimedOut(url, f"no complete answer in {timeout_seconds:g} s") from None
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError, OverflowError) as error:
-            raise Unreachable(url, type(error).__name__) from None
+            raise TimedOut(url, timeout_seconds) from None
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, Broken, OSError, ValueError) as error:
+            raise Unreachable(url, error) from None
 
     async def aclose(self) -> None:
         """Close the running loop's clients; for tests and command-line use, where a loop ends before the process."""
@@ -151,25 +178,23 @@ class Http:
         clients = self._clients.setdefault(asyncio.get_running_loop(), {})
         client = clients.get(ca_pem)
         if client is None:
+            from vending.transport import Transport
+
             client = clients[ca_pem] = httpx.AsyncClient(
-                verify=self._trust(ca_pem),
-                trust_env=False,  # No proxy and no .netrc may steer where a credential goes.
+                transport=Transport(self._trust(ca_pem)),
+                trust_env=False,
                 follow_redirects=False,
-                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # What one server says, no other hears.
-                timeout=httpx.Timeout(None, connect=_CONNECT_SECONDS),  # `request` bounds the call as a whole.
-                # No ceiling on connections: a registry that hangs must not use up what others need.
-                limits=httpx.Limits(
-                    max_connections=None, max_keepalive_connections=64, keepalive_expiry=_KEEPALIVE_SECONDS
-                ),
+                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+                timeout=None,  # `request` bounds the call as a whole.
                 headers={"User-Agent": f"acr-token-vending/{__version__}", "Accept-Encoding": "identity"},
             )
         return client
 
     def _trust(self, ca_pem: str | None) -> ssl.SSLContext:
         if ca_pem is not None:
-            return ssl.create_default_context(cadata=ca_pem)
+            return trust(ca_pem)
         if self._public is None:  # Loading the anchors costs some 15 ms: once, and not at import.
-            self._public = httpx.create_ssl_context()
+            self._public = trust(None)
         return self._public
 
 
@@ -183,34 +208,49 @@ async def _once(
     max_bytes: int,
 ) -> Answer:
     async with client.stream(method, url, headers=headers, data=form, content=content) as response:
-        body = bytearray()
-        unpack = _unpacker(url, response.headers.get("content-encoding", ""))
+        body = _Body(url, response.headers.get("content-encoding", ""), max_bytes)
         async for chunk in response.aiter_raw():
-            body += unpack(chunk, max_bytes + 1 - len(body))
-            if len(body) > max_bytes:
-                raise TooLarge(url, f"more than {max_bytes} bytes")
-        return Answer(response.status_code, {k.lower(): v for k, v in response.headers.items()}, bytes(body))
+            if not body.takes(chunk):
+                break
+        return Answer(response.status_code, {k.lower(): v for k, v in response.headers.items()}, body.whole())
 
 
-def _unpacker(url: str, encoding: str) -> Callable[[bytes, int], bytes]:
-    """Undo a content coding, never making more than the given number of bytes.
+class _Body:
+    """Gather a body under a limit, undoing a content coding without ever making more than the limit allows.
 
-    `identity` is what was asked for; a server that has nothing but gzip may send that (RFC 9110 section 12.5.3), and a
-    few KiB of it can unpack to many MiB.
+    `identity` is what was asked for; a server that has nothing but gzip may send that (RFC 9110 section 12.5.3). A few
+    KiB of it can unpack to many MiB, and many GiB of empty blocks to nothing: both sides count.
     """
-    if encoding.strip().lower() in {"", "identity"}:
-        return lambda chunk, _most: chunk
-    if encoding.strip().lower() not in {"gzip", "x-gzip"}:
-        raise Unreachable(url, "an answer in a coding that was not asked for")
-    gzip = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
 
-    def unpack(chunk: bytes, most: int) -> bytes:
+    def __init__(self, url: str, encoding: str, max_bytes: int) -> None:
+        self.content = bytearray()
+        self._url = url
+        self._max_bytes = max_bytes
+        self._received = 0
+        coding = encoding.strip().lower()
+        if coding not in {"", "identity", "gzip", "x-gzip"}:
+            raise Broken(Cause.BAD_CODING)
+        self._gzip = None if coding in {"", "identity"} else zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+
+    def takes(self, chunk: bytes) -> bool:
+        """Add what came; tell whether more may follow. Behind the end of a compressed stream nothing is read."""
+        self._received += len(chunk)
+        self.content += chunk if self._gzip is None else self._unpacked(self._gzip, chunk)
+        if self._received > self._max_bytes or len(self.content) > self._max_bytes:
+            raise TooLarge(self._url, f"more than {self._max_bytes} bytes")
+        return self._gzip is None or not self._gzip.eof
+
+    def whole(self) -> bytes:
+        """Return the content; a compressed stream must have come to its end."""
+        if self._gzip is not None and self._received and not self._gzip.eof:
+            raise Broken(Cause.RESET)
+        return bytes(self.content)
+
+    def _unpacked(self, gzip: zlib._Decompress, chunk: bytes) -> bytes:
         try:
-            return gzip.decompress(chunk, most)
+            return gzip.decompress(chunk, self._max_bytes + 1 - len(self.content))
         except zlib.error:
-            raise Unreachable(url, "an answer that is not gzip, as it says") from None
-
-    return unpack
+            raise Broken(Cause.BAD_CODING) from None
 
 
 def _same_origin(url: str, location: str) -> str:

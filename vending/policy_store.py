@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from vending.clock import Clock, Mark
+    from vending.connection import Cause
     from vending.http_client import Answer, Http
     from vending.policy import Environment, Policy
 
@@ -49,11 +50,12 @@ _SWITCH_SECONDS: Final = 0.0005
 class Unavailable(Exception):
     """A source cannot be read right now; the text says why, without secrets.
 
-    `refused` says that somebody answered, and did not hand it out.
+    `refused` says that somebody answered, and did not hand it out; `cause` what went wrong below HTTP.
     """
 
-    def __init__(self, message: str, *, refused: bool = False) -> None:
+    def __init__(self, message: str, *, refused: bool = False, cause: Cause | None = None) -> None:
         self.refused = refused
+        self.cause = cause
         super().__init__(message)
 
 
@@ -167,7 +169,7 @@ class BlobSource:
                 "GET", self._url, headers=headers, max_bytes=_MAX_BYTES, timeout_seconds=_FETCH_SECONDS
             )
         except NetError as error:
-            raise Unavailable(str(error)) from None
+            raise Unavailable(str(error), cause=error.cause) from None
 
     async def _token(self) -> str:
         try:
@@ -296,6 +298,7 @@ class PolicyStore:
                 source=self.source,
                 failure=failed.failure,
                 problems=failed.problems,
+                cause=failed.cause,
             )
         if self.age_seconds() > self._max_stale_seconds:
             self._checked = self._clock.mark()
@@ -309,7 +312,7 @@ class PolicyStore:
         except PolicyError as error:
             raise _Failed("invalid", [str(problem) for problem in error.problems[:10]]) from None
         except Unavailable as error:
-            raise _Failed("refused" if error.refused else "unreachable", [str(error)]) from None
+            raise _Failed("refused" if error.refused else "unreachable", [str(error)], error.cause) from None
         except Exception as error:  # noqa: BLE001 - whatever it is, the last good policy stays, and it is said.
             note_bug(error)
             raise _Failed("invalid", [type(error).__name__]) from None
@@ -328,7 +331,8 @@ class PolicyStore:
 class _Failed(Exception):
     """A reload that failed, and what to write into the log about it."""
 
-    def __init__(self, failure: ReloadFailure, problems: list[str]) -> None:
+    def __init__(self, failure: ReloadFailure, problems: list[str], cause: Cause | None = None) -> None:
         self.failure = failure
+        self.cause = cause
         self.problems = problems
         super().__init__(failure)

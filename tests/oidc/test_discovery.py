@@ -105,7 +105,6 @@ MALFORMED = [
     ("a string", b'"keys"'),
     ("null", b"null"),
     ("UTF-16", '{"keys":[]}'.encode("utf-16")),
-    ("a byte-order mark", b'\xef\xbb\xbf{"keys":[]}'),
     ("duplicate names", b'{"keys":[],"keys":[]}'),
     ("half a document", b'{"keys":[{"kty":"RSA"'),
     ("nesting without end", b"[" * 100_000),
@@ -160,6 +159,11 @@ async def test_misbehaving_issuer_brings_no_keys(misbehaviour: Case, site: Site,
 async def test_redirect_on_the_same_host_is_followed(site: Site, http: Http) -> None:
     site.misbehave[KEYS] = answer(b"", code=302, headers={"Location": "/moved"})
     site.misbehave["/moved"] = json_answer({"keys": site.jwks})
+    assert await failure_of(http, site) is None
+
+
+async def test_byte_order_mark_before_a_document_means_nothing(site: Site, http: Http) -> None:
+    site.misbehave[KEYS] = answer(b"\xef\xbb\xbf" + json.dumps({"keys": site.jwks}).encode())
     assert await failure_of(http, site) is None
 
 

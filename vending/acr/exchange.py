@@ -17,7 +17,7 @@ from vending.acr.scope import Scope, render
 from vending.acr.target import Key, Target
 from vending.credential_cache import Credential, RenewingCache
 from vending.errors import Reason, Refusal, quote
-from vending.http_client import Answer, NetError, TimedOut, TooLarge
+from vending.http_client import Answer, NetError, TimedOut, TooLarge, Unanswered
 from vending.operations_log import note
 from vending.retry import LONGEST_RETRY_AFTER_SECONDS, Transient, retrying
 
@@ -223,8 +223,15 @@ class Minter:
         except TooLarge:
             raise Refusal(Reason.REGISTRY_RESPONSE_INVALID) from None
         except NetError as error:
-            note(logging.WARNING, "registry_unreachable", registry=target.login_server, path=path, error=str(error))
-            refusal = Refusal(Reason.REGISTRY_UNAVAILABLE)
+            note(
+                logging.WARNING,
+                "registry_unreachable",
+                registry=target.login_server,
+                path=path,
+                error=str(error),
+                cause=error.cause,
+            )
+            refusal = Unanswered(Reason.REGISTRY_UNAVAILABLE, error)
             # An answer that did not come within a whole deadline is not waited for again.
             raise refusal if isinstance(error, TimedOut) else Transient(refusal) from None
         if answer.status != 200:

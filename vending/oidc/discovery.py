@@ -18,6 +18,7 @@ from vending.settings import is_loopback
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from vending.connection import Cause
     from vending.http_client import Http
     from vending.oidc.types import Issuer
 
@@ -54,9 +55,12 @@ _NET_FAILURES: Final[Mapping[type[NetError], Failure]] = {
 class KeysNotFetched(Refusal):
     """The issuer gave no key set that can be used: `failure` and `detail` are for the operator, not for the caller."""
 
-    def __init__(self, failure: Failure, detail: str, retry_after: float | None = None) -> None:
+    def __init__(
+        self, failure: Failure, detail: str, retry_after: float | None = None, cause: Cause | None = None
+    ) -> None:
         super().__init__(Reason.ISSUER_KEYS_UNAVAILABLE, retry_after=retry_after)
         self.failure = failure
+        self.cause = cause
         self.detail = detail
 
 
@@ -112,9 +116,9 @@ async def _get(http: Http, url: str, ca_pem: str | None) -> Answer:
             follow_same_host=True,
         )
     except Unreachable as error:
-        raise Transient(KeysNotFetched(Failure.UNREACHABLE, str(error))) from None
+        raise Transient(KeysNotFetched(Failure.UNREACHABLE, str(error), cause=error.cause)) from None
     except NetError as error:
-        raise KeysNotFetched(_NET_FAILURES[type(error)], str(error)) from None
+        raise KeysNotFetched(_NET_FAILURES[type(error)], str(error), cause=error.cause) from None
 
 
 def _object(answer: Answer, host: str, malformed: Failure, now: float) -> dict[str, Any]:

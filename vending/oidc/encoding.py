@@ -8,12 +8,10 @@ ways around a check. So every freedom is refused here: padding, stray bits, a by
 from __future__ import annotations
 
 import binascii
-import json
-import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Final
 
-from vending.strict_json import DuplicateKeyError, unique_object
+from vending.json_document import NotJson, strict_object
 
 if TYPE_CHECKING:
     from vending.oidc.types import JsonValue
@@ -35,8 +33,6 @@ _MAX_BRACKETS: Final = 256
 """Each object and each list takes one of these; a bound on depth as well."""
 _PIECE: Final = 2048
 """In characters, a multiple of four: most tokens are one or two pieces."""
-_MAX_DIGITS: Final = 32
-"""Longer numbers are no date, identifier or count; Python's own limit (4,300) would still cost time."""
 
 
 class EncodingError(ValueError):
@@ -82,45 +78,6 @@ def _decode_and_count(text: str) -> bytes:
 
 def _parse_json_object(data: bytes) -> dict[str, JsonValue]:
     try:
-        text = data.decode("utf-8", errors="strict")
-    except UnicodeDecodeError:
-        raise EncodingError("is not UTF-8") from None
-    try:
-        value: JsonValue = _DECODER.decode(text)
-        if "\\u" in text:
-            # Only an escape can smuggle in half a surrogate pair, which no UTF-8 writer could log or compare.
-            json.dumps(value, ensure_ascii=False).encode("utf-8", errors="strict")
-    except EncodingError:
-        raise
-    except DuplicateKeyError:
-        # RFC 7515 section 4: names must be unique, or parsers disagree on which value counts.
-        raise EncodingError("has a name twice in one object") from None
-    except UnicodeEncodeError:
-        raise EncodingError("holds half a surrogate pair") from None
-    except (ValueError, RecursionError):
-        raise EncodingError("is not JSON") from None
-    if not isinstance(value, dict):
-        raise EncodingError("is not a JSON object")
-    return value
-
-
-def _integer(digits: str) -> int:
-    if len(digits) > _MAX_DIGITS:
-        raise EncodingError("has a number that is too long")
-    return int(digits)
-
-
-def _real(digits: str) -> float:
-    number = float(digits)
-    if not math.isfinite(number):
-        raise EncodingError("has a number that is too large")
-    return number
-
-
-def _constant(name: str) -> NoReturn:
-    raise EncodingError(f"has {name}, which is not JSON")
-
-
-_DECODER: Final = json.JSONDecoder(
-    object_pairs_hook=unique_object, parse_int=_integer, parse_float=_real, parse_constant=_constant, strict=True
-)
+        return strict_object(data)
+    except NotJson as error:
+        raise EncodingError(str(error)) from None

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
 from vending.errors import Reason, Refusal
-from vending.http_client import Answer, NetError
+from vending.http_client import Answer, NetError, Unanswered
 from vending.operations_log import note
 from vending.retry import Transient, retrying
 
@@ -177,8 +177,8 @@ class TableStore:
                 timeout_seconds=_ATTEMPT_SECONDS,
             )
         except NetError as error:
-            note(logging.WARNING, "replay_store_failed", error=str(error))
-            raise Transient(Refusal(Reason.REPLAY_STORE_UNAVAILABLE)) from None
+            note(logging.WARNING, "replay_store_failed", error=str(error), cause=error.cause)
+            raise Transient(Unanswered(Reason.REPLAY_STORE_UNAVAILABLE, error)) from None
         if answer.status in {408, 429} or answer.status >= 500:
             note(logging.WARNING, "replay_store_failed", status=answer.status)
             wait = answer.retry_after(self._clock.now())
