@@ -185,7 +185,7 @@ class Http:
                 trust_env=False,
                 follow_redirects=False,
                 cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-                timeout=None,  # `request` bounds the call as a whole.
+                timeout=None,  # noqa: S113 - `request` bounds the call as a whole.
                 headers={"User-Agent": f"acr-token-vending/{__version__}", "Accept-Encoding": "identity"},
             )
         return client

@@ -1,4 +1,4 @@
-"""Carry httpx's requests over aiohttp's connections. Follows, unpacks, keeps and retries nothing that httpx did not ask.
+"""Carry httpx's requests over aiohttp's connections. Follows, unpacks and keeps nothing that httpx did not ask for.
 
 httpx's own pool looks at every idle connection for every request, which was a third of the time of a vend; aiohttp
 learns from the event loop when a connection closes. `docs/performance.md` has the comparison.
@@ -53,7 +53,7 @@ class Transport(httpx.AsyncBaseTransport):
             response = await self._session.request(
                 request.method,
                 _url(request),
-                headers=request.headers.multi_items(),
+                headers=[(name.decode("ascii"), value.decode("latin-1")) for name, value in request.headers.raw],
                 data=request.content or None,
                 allow_redirects=False,
             )

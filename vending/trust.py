@@ -7,6 +7,7 @@ trusted on every interpreter, and `tests/test_trust.py` holds them to a table.
 
 from __future__ import annotations
 
+import codecs
 import os
 import ssl
 from typing import Final
@@ -55,6 +56,11 @@ def trust(ca_pem: str | None) -> ssl.SSLContext:
     # No `keylog_filename`: `create_default_context` writes session keys to whatever SSLKEYLOGFILE names.
     _load(context, ca_pem)
     return context
+
+
+def pem_text(data: bytes) -> str:
+    """Read a file of PEM certificates; a byte-order mark before them means nothing. Raises `ValueError`."""
+    return data.removeprefix(codecs.BOM_UTF8).decode("ascii")
 
 
 def _load(context: ssl.SSLContext, ca_pem: str | None) -> None:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 def build(settings: Settings) -> Service:
     """Build the service from its settings."""
     clock, http = Clock(), Http()
-    entra = EntraTokens(clock, settings.environment, budget_seconds=settings.deadline_seconds)
+    entra = EntraTokens(http, clock, settings.environment, budget_seconds=settings.deadline_seconds)
     entra.prepare()
     verifier = Verifier(http, clock, allow_loopback=settings.allow_loopback)
 

@@ -182,7 +182,7 @@ def test_policy_that_is_not_there(patient: Patient) -> None:
 def test_blob_that_cannot_be_read(patient: Patient, closed: str) -> None:
     patient.set(VENDING_POLICY=f"http://{closed}/policies/policy.yaml")
     error = patient.trouble()
-    assert (error["check"], error["message"]) == ("policy", f"{closed}: ConnectError")
+    assert (error["check"], error["message"]) == ("policy", f"{closed}: it refuses connections on this port")
 
 
 def test_replay_table_that_cannot_be_read(patient: Patient, closed: str) -> None:

@@ -9,7 +9,7 @@ import logging
 import os
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from vending.entra.credentials import EntraTokens, IdentityFailure
 from vending.entra.identity import Identity, Kind
 from vending.entra.library import certificate
 from vending.errors import Reason, Refusal
+from vending.http_client import Http
 
 OTHER_TENANT = "0b1d2f3a-0000-4000-8000-000000000002"
 
@@ -45,6 +46,7 @@ class Entra:
     upstreams: Upstreams
     settings: dict[str, str] = field(default_factory=dict)
     hands: RunningHands = field(default_factory=RunningHands)
+    http: Http = field(default_factory=Http)
     budget: float = 20.0
 
     def __post_init__(self) -> None:
@@ -52,7 +54,7 @@ class Entra:
 
     def restart(self) -> None:
         """Forget every token, as a new instance would."""
-        self.tokens = EntraTokens(self.hands.clock, self.settings, budget_seconds=self.budget)
+        self.tokens = EntraTokens(self.http, self.hands.clock, self.settings, budget_seconds=self.budget)
 
     def identity(self, kind: Kind, **more: Any) -> Identity:
         return Identity(
@@ -75,13 +77,15 @@ class Entra:
 
 
 @pytest.fixture
-def entra(own: Upstreams, monkeypatch: pytest.MonkeyPatch) -> Iterator[Entra]:
+async def entra(own: Upstreams, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Entra]:
     for name, value in own.identity.env.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(own.ca.ca_file))
+    monkeypatch.setenv("SSL_CERT_FILE", str(own.ca.ca_file))
     own.identity.board.requests.clear()
     own.authority.board.requests.clear()
-    yield Entra(own)
+    entra = Entra(own)
+    yield entra
+    await entra.http.aclose()
     own.identity.board.clear()
     own.authority.board.clear()
     own.authority.applications.clear()
@@ -451,7 +455,7 @@ async def test_trouble_of_the_authority_is_told_apart_from_a_refusal(
 async def test_certificate_authority_that_nobody_knows_is_not_trusted(
     entra: Entra, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("REQUESTS_CA_BUNDLE")
+    monkeypatch.delenv("SSL_CERT_FILE")
     identity = principal(entra, Application(secrets=["s3cret"]), secret_setting="VENDING_SECRET_SP")
     entra.settings["VENDING_SECRET_SP"] = "s3cret"
     assert (await entra.refused(identity)).reason is Reason.IDENTITY_UNAVAILABLE

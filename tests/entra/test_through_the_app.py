@@ -90,7 +90,7 @@ class Everyone:
         az.chmod(0o755)
         self.settings = {
             "PATH": f"{directory}:{os.environ['PATH']}",
-            "REQUESTS_CA_BUNDLE": str(upstreams.ca.ca_file),
+            "SSL_CERT_FILE": str(upstreams.ca.ca_file),
             "AZURE_FEDERATED_TOKEN_FILE": str(token_file),
             "VENDING_SECRET_SP": "s3cret",
             "VENDING_SECRET_CERT": pair.pem.decode(),

@@ -20,6 +20,16 @@ AUDIENCE: Final = "https://vend.contoso.example"
 NOW: Final = 1_800_000_000
 LIFETIME: Final = 300
 EVERY_ALGORITHM: Final = frozenset(ALGORITHMS)
+ROCA_MODULUS: Final = int(
+    "be8bb74ae1d6de0c11fdbc409c8b21ee8f631e8874e8235d7ab6acd6303f0a3ef7c8d14a5e5bfba6e52690698a989a94493a"
+    "c11c72f793e231e2ab110825d4837f203984c5e142f9ca224ba2dd945e73745eef01ccbf74bc55054cc2ccef7db4ac5618b1"
+    "caa1a4e1db344dfd202b92af01e1fa54200dedecfec23805111f36da44a43f934bc2c8c55abc07cae6eb4ea8db25d923b4c9"
+    "e4d7b0e13dbaabf11ee06f7ea5f8042ebf8ddb0b1570fcaae4218154aa89d363ffc60fc59adb5d1a3e39a60d06febfe7d9f9"
+    "466c0d0702a591923d4009c6264d35fb982bd2265973360038a8e06d866bd5b3e299557802da3a81a5f82f4561d6bf21ef8f"
+    "d8e2cf87edf9",
+    16,
+)
+"""2,048 bits, made as the library of CVE-2017-15361 made them; its primes are forgotten."""
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -218,6 +228,23 @@ def published(keys: Keys) -> list[Any]:
         public_jwk(keys.rsa, kid="again", alg="RS256"),
         public_jwk(keys.rsa, kid="again", alg="RS256"),
         public_jwk(keys.rsa, kid="alg-rs512", alg="RS512"),
+        # Some serialisers write null for what is not there: no use, no algorithm, and no private key either.
+        public_jwk(
+            keys.rsa,
+            kid="nulls",
+            use=None,
+            alg=None,
+            key_ops=None,
+            d=None,
+            p=None,
+            q=None,
+            dp=None,
+            dq=None,
+            qi=None,
+            oth=None,
+            x5c=None,
+        ),
+        public_jwk(keys.p256, kid="nulls-ec", d=None, alg=None),
         # From here on, none may be used.
         public_jwk(keys.rsa, kid="ambiguous"),
         public_jwk(keys.other_rsa, kid="ambiguous"),
@@ -232,16 +259,15 @@ def published(keys: Keys) -> list[Any]:
         public_jwk(keys.rsa, kid="n-padded", n=b64url(n.to_bytes(256, "big")) + "=="),
         public_jwk(keys.rsa, kid="n-number", n=n % 1000),
         public_jwk(keys.rsa, kid="n-missing", n=OMIT),
+        public_jwk(keys.rsa, kid="n-roca", n=b64url(ROCA_MODULUS.to_bytes(256, "big"))),
         public_jwk(keys.rsa, kid="use-enc", use="enc"),
         public_jwk(keys.rsa, kid="use-list", use=["sig"]),
-        public_jwk(keys.rsa, kid="use-null", use=None),
         public_jwk(keys.rsa, kid="ops-sign", key_ops=["sign"]),
         public_jwk(keys.rsa, kid="ops-empty", key_ops=[]),
         public_jwk(keys.rsa, kid="ops-text", key_ops="verify"),
         public_jwk(keys.rsa, kid="alg-oaep", alg="RSA-OAEP-256"),
         public_jwk(keys.rsa, kid="alg-es256", alg="ES256"),
         public_jwk(keys.rsa, kid="alg-none", alg="none"),
-        public_jwk(keys.rsa, kid="alg-null", alg=None),
         public_jwk(keys.rsa, kid="kty-ec", kty="EC"),
         public_jwk(keys.rsa, kid="kty-lower", kty="rsa"),
         public_jwk(keys.rsa, kid="kty-missing", kty=OMIT),

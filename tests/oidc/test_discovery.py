@@ -222,6 +222,21 @@ DOCUMENTS: list[tuple[str, dict[str, Any], Failure]] = [
     ("jwks_uri with a fragment", {"jwks_uri": "https://127.0.0.1/keys#x"}, F.BAD_ADDRESS),
     ("jwks_uri with a broken address", {"jwks_uri": "https://[::1/keys"}, F.BAD_ADDRESS),
     ("jwks_uri with a broken port", {"jwks_uri": "https://127.0.0.1:99999/keys"}, F.BAD_ADDRESS),
+    ("jwks_uri of the instance metadata by https", {"jwks_uri": "https://169.254.169.254/metadata"}, F.BAD_ADDRESS),
+    ("jwks_uri of the instance metadata as a number", {"jwks_uri": "https://2852039166/metadata"}, F.BAD_ADDRESS),
+    ("jwks_uri of the instance metadata in hexadecimal", {"jwks_uri": "https://0xa9.254.43518/"}, F.BAD_ADDRESS),
+    ("jwks_uri of the instance metadata in octal", {"jwks_uri": "https://0251.0376.0251.0376/"}, F.BAD_ADDRESS),
+    ("jwks_uri of the instance metadata with a dot behind", {"jwks_uri": "https://169.254.169.254./"}, F.BAD_ADDRESS),
+    ("jwks_uri of the instance metadata in other digits", {"jwks_uri": "https://１６９.254.169.254/"}, F.BAD_ADDRESS),
+    ("jwks_uri of the instance metadata, encoded", {"jwks_uri": "https://%31%36%39.254.169.254/"}, F.BAD_ADDRESS),
+    ("jwks_uri of the instance metadata, mapped", {"jwks_uri": "https://[::ffff:169.254.169.254]/"}, F.BAD_ADDRESS),
+    ("jwks_uri of a link-local neighbour", {"jwks_uri": "https://[fe80::1]/keys"}, F.BAD_ADDRESS),
+    ("jwks_uri of a link-local neighbour with its zone", {"jwks_uri": "https://[fe80::1%25eth0]/"}, F.BAD_ADDRESS),
+    ("jwks_uri of an inner address", {"jwks_uri": "https://10.0.0.1/keys"}, F.BAD_ADDRESS),
+    ("jwks_uri of a public address", {"jwks_uri": "https://20.1.2.3/keys"}, F.BAD_ADDRESS),
+    ("jwks_uri of this machine by another address", {"jwks_uri": "http://127.0.0.2/keys"}, F.BAD_ADDRESS),
+    ("jwks_uri of this machine, shortened", {"jwks_uri": "https://127.1/keys"}, F.BAD_ADDRESS),
+    ("jwks_uri of this machine by its other family", {"jwks_uri": "http://[::1]/keys"}, F.BAD_ADDRESS),
     ("jwks_uri with a newline", {"jwks_uri": "https://127.0.0.1/\nkeys"}, F.UNREACHABLE),
 ]
 
@@ -308,4 +323,52 @@ async def test_detail_for_the_log_names_the_host_and_no_path(site: Site, http: H
     site.discovery = {"jwks_uri": f"{site.url}/missing?secret=1"}
     with pytest.raises(KeysNotFetched) as refused:
         await fetch_key_set(http, issuer_at(site), now=0, allow_loopback=True)
-    assert refused.value.detail == f"127.0.0.1:{site.port}: HTTP 404"
+    assert refused.value.detail == f"127.0.0.1:{site.port}: HTTP 404 for the key set"
+
+
+@pytest.mark.parametrize(
+    ("jwks_uri", "told"),
+    [
+        ("http://keys.example/k?token=hunter2", "is http://keys.example/k: it is http, not https"),
+        ("https://user:hunter2@keys.example/k", "is https://keys.example/k: it has a user name"),
+        ("https://keys.example:port/k", "is https://keys.example:port/k: its host or port cannot be read"),
+        ("/keys", "is /keys: it is no whole URL"),
+        (
+            "https://169.254.169.254/k",
+            "is https://169.254.169.254/k: it is a link-local address, where",
+        ),
+        ("https://10.0.0.4/k", "is https://10.0.0.4/k: it is an IP address other than the issuer's own host"),
+    ],
+)
+async def test_bad_address_is_told_with_the_document_it_stands_in(
+    jwks_uri: str, told: str, site: Site, http: Http
+) -> None:
+    site.discovery = {"jwks_uri": jwks_uri}
+    with pytest.raises(KeysNotFetched) as refused:
+        await fetch_key_set(http, issuer_at(site), now=0, allow_loopback=True)
+    assert refused.value.detail.startswith(f"jwks_uri of the discovery document {told}")
+    assert "hunter2" not in refused.value.detail
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda url: url + "/", "they differ by the slash at the end"),
+        (str.upper, "they differ by upper and lower case"),
+        (lambda url: url + " ", "they differ by white space"),
+    ],
+)
+async def test_both_names_of_an_issuer_are_told_and_how_they_differ(
+    change: Callable[[str], str], told: str, site: Site, http: Http
+) -> None:
+    named = change(site.issuer_url)
+    site.discovery = {"issuer": named}
+    with pytest.raises(KeysNotFetched) as refused:
+        await fetch_key_set(http, issuer_at(site), now=0, allow_loopback=True)
+    both = f"the discovery document names the issuer {named}, the policy {site.issuer_url}"
+    assert refused.value.detail == f"{both}: {told}"
+
+
+async def test_members_of_a_discovery_document_that_are_null_are_missing(site: Site, http: Http) -> None:
+    site.discovery = {"token_endpoint": None, "claims_supported": None}
+    assert await failure_of(http, site) is None

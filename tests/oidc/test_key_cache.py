@@ -537,3 +537,100 @@ async def test_refusal_tells_the_caller_no_address(ask: Asker, site: Site) -> No
     with pytest.raises(Refusal) as refused:
         await ask.key_sets.find(ask.issuer, "rsa", "RS256")
     assert "127.0.0.1" not in str(refused.value)
+
+
+# --- Keys that are published and cannot be used
+
+
+def troubles(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
+    return [json.loads(record.getMessage()) for record in caplog.records if "issuer_" in record.getMessage()]
+
+
+async def refused(key_sets: KeySets, issuer: Issuer, kid: str, algorithm: str = "RS256") -> str:
+    with pytest.raises(Refusal) as caught:
+        await key_sets.find(issuer, kid, algorithm)
+    assert caught.value.reason is Reason.KEY_UNKNOWN
+    return caught.value.description
+
+
+async def test_published_key_that_cannot_be_used_is_told_to_caller_and_operator(
+    key_sets: KeySets, site: Site, keys: Keys, issuer: Issuer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An issuer that rotates to a key we refuse, beside one that still works."""
+    site.jwks.append(public_jwk(keys.small_rsa, kid="small"))
+    why = "RSA key of 1024 bits, not 2048 to 8192"
+    with caplog.at_level(logging.INFO):
+        await key_sets.find(issuer, "rsa", "RS256")
+        assert (key_sets.in_trouble([issuer]), troubles(caplog)) == ([], [])
+        description = await refused(key_sets, issuer, "small")
+        await refused(key_sets, issuer, "small")
+    assert description == (
+        f"The issuer publishes the token's key small, but it cannot be used: {why}; tell those who run the issuer."
+    )
+    told = f"keys[1] (kid small): {why}"
+    assert troubles(caplog) == [{"event": "issuer_trouble", "issuer": "ci", "failure": "key_unusable", "detail": told}]
+    assert key_sets.in_trouble([issuer]) == ["ci"]
+
+
+async def test_trouble_with_a_published_key_is_over_when_it_is_replaced(
+    key_sets: KeySets, site: Site, keys: Keys, issuer: Issuer, hands: Hands, caplog: pytest.LogCaptureFixture
+) -> None:
+    site.jwks.append(public_jwk(keys.small_rsa, kid="next"))
+    await refused(key_sets, issuer, "next")
+    site.jwks[-1] = public_jwk(keys.other_rsa, kid="next")
+    hands.turn(61 * MINUTE)
+    with caplog.at_level(logging.INFO):
+        await key_sets.find(issuer, "next", "RS256")
+    assert [event["event"] for event in troubles(caplog)] == ["issuer_trouble", "issuer_recovered"]
+    assert key_sets.in_trouble([issuer]) == []
+
+
+async def test_trouble_that_nobody_meets_any_more_is_not_counted(
+    key_sets: KeySets, site: Site, keys: Keys, issuer: Issuer, hands: Hands
+) -> None:
+    site.jwks.append(public_jwk(keys.small_rsa, kid="small"))
+    await refused(key_sets, issuer, "small")
+    hands.turn(10 * MINUTE)
+    assert key_sets.in_trouble([issuer]) == []
+
+
+async def test_key_that_is_not_for_the_algorithm_is_told_to_the_caller_alone(
+    key_sets: KeySets, site: Site, keys: Keys, issuer: Issuer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever writes another algorithm into a forged token must not raise an alarm."""
+    site.jwks.append(public_jwk(keys.rsa, kid="only", alg="RS512"))
+    with caplog.at_level(logging.INFO):
+        description = await refused(key_sets, issuer, "only")
+    assert "cannot be used: it is not for RS256;" in description
+    assert (troubles(caplog), key_sets.in_trouble([issuer])) == ([], [])
+
+
+async def test_id_that_static_keys_lack_is_told_once_however_many_are_made_up(
+    key_sets: KeySets, keys: Keys, site: Site, hands: Hands, caplog: pytest.LogCaptureFixture
+) -> None:
+    issuer = issuer_at(site, static_keys={"keys": [public_jwk(keys.rsa, kid="rsa")]})
+    await key_sets.find(issuer, "rsa", "RS256")
+    assert key_sets.in_trouble([issuer]) == []
+    with caplog.at_level(logging.INFO):
+        for number in range(50):
+            assert f"key made-up-{number} is not among them" in await refused(key_sets, issuer, f"made-up-{number}")
+    [event] = troubles(caplog)
+    assert (event["failure"], key_sets.in_trouble([issuer])) == ("key_not_in_policy", ["ci"])
+    hands.turn(60 * MINUTE)
+    with caplog.at_level(logging.INFO):
+        await refused(key_sets, issuer, "again")
+    assert len(troubles(caplog)) == 2
+
+
+async def test_failure_below_http_is_told_with_its_cause(
+    key_sets: KeySets, site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    issuer = issuer_at(site, url="https://127.0.0.1:9")
+    with caplog.at_level(logging.INFO), pytest.raises(Refusal):
+        await key_sets.find(issuer, "rsa", "RS256")
+    [event] = troubles(caplog)
+    assert (event["failure"], event["cause"], event["detail"]) == (
+        "unreachable",
+        "refused",
+        "127.0.0.1:9: it refuses connections on this port",
+    )

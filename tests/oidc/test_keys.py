@@ -5,10 +5,11 @@ from typing import Any
 import pytest
 
 from devstack.keys import OMIT, b64url
-from tests.oidc.forge import Keys, public_jwk, published
+from tests.oidc.forge import ROCA_MODULUS, Keys, public_jwk, published
 from vending.oidc.keys import MAX_KEYS, parse_key_set, static_key_problems
+from vending.oidc.roca import is_roca
 
-FIRST_UNUSABLE = 13
+FIRST_UNUSABLE = 15
 """In `published`: the keys before it are good."""
 
 
@@ -53,7 +54,7 @@ def test_every_problem_is_reported_at_once(keys: Keys) -> None:
 def test_ambiguous_kid_is_a_problem_and_finds_nothing(keys: Keys) -> None:
     document = {"keys": [public_jwk(keys.rsa, kid="a"), public_jwk(keys.other_rsa, kid="a", alg="RS256")]}
     assert static_key_problems(document) == [
-        "kid a names several keys for one algorithm, so none of them is used for it"
+        "keys[1] (kid a): its kid names several keys for one algorithm, so none of them is used for it"
     ]
     key_set = parse_key_set(document)
     assert key_set.find("a", "RS256") is None
@@ -74,3 +75,47 @@ def test_leading_zeros_of_a_modulus_are_harmless(keys: Keys) -> None:
 def test_key_shows_no_numbers_when_printed(keys: Keys) -> None:
     (key,) = parse_key_set({"keys": [public_jwk(keys.rsa, kid="a", alg=OMIT)]}).keys
     assert repr(key) == f"VerificationKey(kid='a', algorithms={key.algorithms!r})"
+
+
+def test_members_that_are_null_are_not_there(keys: Keys) -> None:
+    plain = public_jwk(keys.rsa, kid="a")
+    nulls = dict.fromkeys(("use", "alg", "key_ops", "d", "p", "q", "dp", "dq", "qi", "oth", "x5c", "x5t"))
+    assert parse_key_set({"keys": [{**nulls, **plain}]}) == parse_key_set({"keys": [plain]})
+
+
+@pytest.mark.parametrize("name", ["kid", "kty", "n", "e"])
+def test_member_that_is_needed_and_null_is_missing(name: str, keys: Keys) -> None:
+    key_set = parse_key_set({"keys": [{**public_jwk(keys.rsa, kid="a"), name: None}]})
+    assert (len(key_set.keys), len(key_set.unusable)) == (0, 1)
+
+
+@pytest.mark.parametrize("name", ["d", "p", "q", "dp", "dq", "qi", "oth"])
+@pytest.mark.parametrize("value", ["", "AQ", 0, False, []])
+def test_private_member_with_any_value_but_null_is_a_private_key(name: str, value: object, keys: Keys) -> None:
+    (left_out,) = parse_key_set({"keys": [public_jwk(keys.rsa, kid="a", use="enc", **{name: value})]}).unusable
+    assert left_out.private
+
+
+def test_private_key_is_told_before_anything_else_about_it(keys: Keys) -> None:
+    (left_out,) = parse_key_set({"keys": [public_jwk(keys.rsa, kid=OMIT, use="enc", d="AQ")]}).unusable
+    assert left_out.private
+
+
+def test_only_moduli_of_the_flawed_library_have_its_fingerprint(keys: Keys) -> None:
+    assert is_roca(ROCA_MODULUS)
+    moduli = (keys.rsa, keys.other_rsa, keys.small_rsa)
+    assert not any(is_roca(key.public_key().public_numbers().n) for key in moduli)
+
+
+def test_left_out_key_is_found_by_its_id(keys: Keys) -> None:
+    key_set = parse_key_set({"keys": [public_jwk(keys.small_rsa, kid="small"), public_jwk(keys.rsa, kid="good")]})
+    assert [str(key_set.left_out(kid)) for kid in ("small", "good", "missing")] == [
+        "keys[0] (kid small): RSA key of 1024 bits, not 2048 to 8192",
+        "None",
+        "None",
+    ]
+
+
+def test_keys_that_no_listed_algorithm_fits_are_told(keys: Keys) -> None:
+    key_set = parse_key_set({"keys": [public_jwk(keys.rsa, kid="r"), public_jwk(keys.p256, kid="e")]})
+    assert [key.kid for key in key_set.without_use(frozenset({"RS256", "PS256"}))] == ["e"]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from vending.acr.roles import roles_for
 from vending.acr.scope import ACTIONS, CATALOG, CATALOG_ACTION, Scope, repository
 from vending.errors import Reason, Refusal, quote
+from vending.json_document import present
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -106,9 +107,10 @@ def allowed(access: object) -> frozenset[Pair]:
     for entry in access:
         if not isinstance(entry, Mapping):
             raise _unreadable()
-        lowered = {str(key).lower(): value for key, value in entry.items()}
+        members = present(entry)
+        lowered = {str(key).lower(): value for key, value in members.items()}
         kind, name, actions = lowered.get("type"), lowered.get("name"), lowered.get("actions")
-        if len(lowered) != len(entry) or not isinstance(kind, str) or not isinstance(name, str):
+        if len(lowered) != len(members) or not isinstance(kind, str) or not isinstance(name, str):
             raise _unreadable()
         if actions is None:
             continue

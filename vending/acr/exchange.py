@@ -30,7 +30,7 @@ MAX_ANSWER_BYTES: Final = 256 * 1024
 _REEXCHANGE_SECONDS: Final = 60.0
 """A registry that refuses for missing rights must not make every caller exchange anew."""
 _HEADERS: Final = {"X-Meta-Source-Client": "azure/functions", "Accept": "application/json"}
-_SERVICE = re.compile(r'[Ss]ervice="([^"]{1,255})"')
+_LONGEST_SERVICE: Final = 255
 _ERROR_CODE = re.compile(r"[A-Z][A-Z_]{1,40}")
 _TOKEN_LIKE = re.compile(r"[A-Za-z0-9_-]{40,}(\.[A-Za-z0-9_-]*)*")
 _LONGEST_THROTTLE_SECONDS: Final = 60.0
@@ -112,7 +112,7 @@ class Minter:
         token = access.decode(await self._request_access(target, refresh, scopes))
         return Probe(
             service=self._service(target),
-            abac="aad_identity" in access.decode(refresh.secret),
+            abac=access.decode(refresh.secret).get("aad_identity") is not None,
             refresh_expires_at=refresh.expires_at,
             granted=access.allowed(token.get("access")),
         )
@@ -199,8 +199,7 @@ class Minter:
             )
         except NetError:
             return None
-        found = _SERVICE.search(answer.headers.get("www-authenticate", ""))
-        return found.group(1) if answer.status == 401 and found else None
+        return _service_of(answer.headers.get("www-authenticate", "")) if answer.status == 401 else None
 
     async def _post(self, target: Target, path: str, form: dict[str, str], *, field_name: str) -> str:
         return await retrying(
@@ -279,6 +278,18 @@ _REFUSED_BY_STATUS: Final = {
     403: "The registry's firewall or network rules refused the service; the operator must let it in.",
     404: "There is no registry at this login server; the operator must check the policy.",
 }
+
+
+def _service_of(challenge: str) -> str | None:
+    """Read the parameter `service` of a challenge (RFC 9110 section 11.6.1), not a text inside another one's value."""
+    from urllib.request import parse_http_list
+
+    for item in parse_http_list(challenge):
+        name, _, value = item.partition("=")
+        if name.split()[-1:] and name.split()[-1].lower() == "service":
+            service = value.strip().strip('"')
+            return service if 0 < len(service) <= _LONGEST_SERVICE else None
+    return None
 
 
 def _servers_words(answer: Answer) -> tuple[str, str]:

@@ -74,7 +74,7 @@ class Diagnosis:
         self._http = http
         self._say = say
         self._clock = Clock()
-        self._entra = EntraTokens(self._clock, settings.environment, budget_seconds=settings.deadline_seconds)
+        self._entra = EntraTokens(http, self._clock, settings.environment, budget_seconds=settings.deadline_seconds)
         self._minter = Minter(http, self._clock, budget_seconds=settings.deadline_seconds)
         self._slots = asyncio.Semaphore(_AT_A_TIME)
 
@@ -200,7 +200,7 @@ class Diagnosis:
     def _no_token(self, identity: Identity, refusal: Refusal) -> tuple[str, str]:
         """Say what was heard, and what to do about it."""
         failure = refusal if isinstance(refusal, IdentityFailure) else None
-        heard = [] if failure is None else [str(failure.status or ""), failure.entra_error or "", failure.cause]
+        heard = [] if failure is None else [str(failure.status or ""), failure.entra_error or "", failure.error]
         message = f"{identity.kind}: {refusal.description} ({', '.join(word for word in heard if word)})"
         if failure is not None and failure.entra_error in advice.ENTRA:
             return message, advice.ENTRA[failure.entra_error]

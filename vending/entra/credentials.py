@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
+from vending.connection import Cause
 from vending.credential_cache import Credential, RenewingCache
 from vending.errors import Reason, Refusal
 from vending.operations_log import note
@@ -24,9 +25,10 @@ if TYPE_CHECKING:
     from vending.clock import Clock
     from vending.entra.identity import Identity
     from vending.entra.library import NoToken
+    from vending.http_client import Http
 
 _GRACE_SECONDS: Final = 1.0
-"""What an attempt may take on top, for what the transport cannot cut short: resolving a name, a byte that just came."""
+"""What an attempt may take on top, for what happens in the thread before and after the call."""
 _DEVELOPER_SECONDS: Final = 15.0
 """The Azure CLI is a program that starts anew for each token; azure-identity gives it ten seconds."""
 _THREADS: Final = 16
@@ -40,13 +42,15 @@ class IdentityFailure(Refusal):
         super().__init__(reason, description, retry_after=cause.retry_after)
         self.status = cause.status
         self.entra_error = cause.entra_error
-        self.cause = cause.error
+        self.error = cause.error
+        self.cause = cause.cause
 
 
 class EntraTokens:
     """Get access tokens for the service's identities; one upstream call at a time for each identity and audience."""
 
-    def __init__(self, clock: Clock, environment: Mapping[str, str], *, budget_seconds: float) -> None:
+    def __init__(self, http: Http, clock: Clock, environment: Mapping[str, str], *, budget_seconds: float) -> None:
+        self._http = http
         self._clock = clock
         self._environment = environment
         self._budget_seconds = budget_seconds
@@ -70,22 +74,29 @@ class EntraTokens:
 
     async def _attempt(self, identity: Identity, audience: str) -> Credential:
         seconds = _DEVELOPER_SECONDS if identity.kind == "developer" else self._budget_seconds + _GRACE_SECONDS
-        asked = asyncio.get_running_loop().run_in_executor(self._threads, self._ask, identity, audience)
+        loop = asyncio.get_running_loop()
+        asked = loop.run_in_executor(self._threads, self._ask, loop, identity, audience)
         try:
             async with asyncio.timeout(seconds):
                 return await asked
         except TimeoutError:
-            note(logging.WARNING, "identity_failed", identity_type=identity.kind, error="TimedOut")
+            note(
+                logging.WARNING,
+                "identity_failed",
+                identity_type=identity.kind,
+                error="TimedOut",
+                cause=Cause.TIMED_OUT,
+            )
             raise Refusal(Reason.IDENTITY_UNAVAILABLE) from None
 
-    def _ask(self, identity: Identity, audience: str) -> Credential:
+    def _ask(self, loop: asyncio.AbstractEventLoop, identity: Identity, audience: str) -> Credential:
         """Ask once, in a thread. Raises `Refusal`, or `Transient` where it is worth asking again."""
         from vending.entra import library
+        from vending.entra.transport import AppTransport
 
+        transport = AppTransport(self._http, loop, self._budget_seconds)
         try:
-            return library.ask(
-                identity, audience, self._environment, seconds=self._budget_seconds, now=self._clock.now()
-            )
+            return library.ask(identity, audience, self._environment, transport, now=self._clock.now())
         except library.NoToken as cause:
             raise _failure(identity, cause) from None
 
@@ -99,6 +110,7 @@ def _failure(identity: Identity, cause: NoToken) -> Exception:
         status=cause.status,
         error=cause.error,
         entra_error=cause.entra_error,
+        cause=cause.cause,
     )
     if cause.status is None and not cause.network:
         description = (

@@ -10,7 +10,6 @@ import base64
 import binascii
 import re
 import subprocess
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,8 +23,8 @@ from azure.identity import (
     WorkloadIdentityCredential,
 )
 
+from vending.connection import Cause, cause_of
 from vending.credential_cache import Credential
-from vending.entra.transport import capped_transport
 from vending.http_client import retry_after
 
 if TYPE_CHECKING:
@@ -33,9 +32,9 @@ if TYPE_CHECKING:
 
     from azure.core.credentials import TokenCredential
     from azure.core.pipeline import PipelineResponse
-    from azure.core.pipeline.transport import RequestsTransport
 
     from vending.entra.identity import Identity, Kind
+    from vending.entra.transport import AppTransport
 
 _ENTRA_ERROR = re.compile(r"AADSTS\d{4,9}")
 
@@ -44,8 +43,8 @@ class NoToken(Exception):
     """No token was to be had. Everything here is safe to log: the library's own text may quote secrets, and is dropped.
 
     `status` is the last HTTP status that was heard, None where there was none; `network` tells whether that is because
-    nobody answered. `by_platform` says that the status is the identity endpoint's rather than Entra's. `entra_error` is
-    Entra's code (AADSTS…), `retry_after` is in seconds.
+    nobody answered, and `cause` why nobody did. `by_platform` says that the status is the identity endpoint's rather
+    than Entra's. `entra_error` is Entra's code (AADSTS…), `retry_after` is in seconds.
     """
 
     def __init__(
@@ -55,6 +54,7 @@ class NoToken(Exception):
         status: int | None,
         by_platform: bool,
         network: bool,
+        cause: Cause | None,
         entra_error: str | None,
         retry_after: float | None,
     ) -> None:
@@ -62,30 +62,32 @@ class NoToken(Exception):
         self.status = status
         self.by_platform = by_platform
         self.network = network
+        self.cause = cause
         self.entra_error = entra_error
         self.retry_after = retry_after
         super().__init__(error)
 
 
-def ask(identity: Identity, audience: str, environment: Mapping[str, str], *, seconds: float, now: float) -> Credential:
-    """Get one access token of `identity` for `audience` within `seconds`. Raises `NoToken`."""
-    call = _Call(environment)
-    with ExitStack() as cleanup:
-        call.transport = capped_transport(seconds)
-        cleanup.callback(call.transport.close)
-        try:
-            token = _BUILDERS[identity.kind](identity, call).get_token(f"{audience}/.default")
-            return _credential(token.token, token.expires_on, now)
-        except Exception as error:  # noqa: BLE001 - azure-identity and msal raise many types; all mean: no token.
-            code = _ENTRA_ERROR.search(str(error)) or _ENTRA_ERROR.search(call.said)
-            raise NoToken(
-                type(error).__name__,
-                status=call.status,
-                by_platform=not call.url.startswith(f"https://{identity.authority_host}/"),
-                network=_is_network_failure(error),
-                entra_error=code.group() if code else None,
-                retry_after=retry_after(call.headers.get("Retry-After", ""), now),
-            ) from None
+def ask(
+    identity: Identity, audience: str, environment: Mapping[str, str], transport: AppTransport, *, now: float
+) -> Credential:
+    """Get one access token of `identity` for `audience` over `transport`. Raises `NoToken`."""
+    call = _Call(environment, transport)
+    try:
+        token = _BUILDERS[identity.kind](identity, call).get_token(f"{audience}/.default")
+        return _credential(token.token, token.expires_on, now)
+    except Exception as error:  # noqa: BLE001 - azure-identity and msal raise many types; all mean: no token.
+        network = _is_network_failure(error)
+        code = _ENTRA_ERROR.search(str(error)) or _ENTRA_ERROR.search(call.said)
+        raise NoToken(
+            type(error).__name__,
+            status=call.status,
+            by_platform=not call.url.startswith(f"https://{identity.authority_host}/"),
+            network=network,
+            cause=cause_of(error) if network else None,
+            entra_error=code.group() if code else None,
+            retry_after=retry_after(call.headers.get("Retry-After", ""), now),
+        ) from None
 
 
 def _credential(token: object, expires_on: object, now: float) -> Credential:
@@ -109,7 +111,7 @@ class _Call:
     """Hold what one call of the library needs, and what it heard last; its exceptions do not say."""
 
     environment: Mapping[str, str] = field(repr=False)
-    transport: RequestsTransport | None = None
+    transport: AppTransport
     status: int | None = None
     url: str = ""
     said: str = field(default="", repr=False)

@@ -1,99 +1,116 @@
-"""HTTP for azure-identity: answers capped in size and in time as a whole, which its own transport does not do.
+"""HTTP for azure-identity: its calls go out through the app's own client, with everything that this one guarantees.
 
-`requests` limits the silence between two bytes, not the answer: an endpoint that drips or never ends would hold a
-thread, or memory, for as long as it likes.
+azure-identity blocks, so it runs in a thread; each of its requests is made on the app's event loop. So there is one
+TLS context, one cap on size and time, and no proxy for any call, and a failure has the same causes everywhere.
 """
 
 from __future__ import annotations
 
-import io
+import asyncio
+import concurrent.futures
+import json
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlencode
 
-import requests
-import urllib3
-from azure.core.pipeline.transport import RequestsTransport
-from requests.adapters import HTTPAdapter
+from azure.core.exceptions import ServiceRequestError, ServiceResponseError
+from azure.core.pipeline.transport import HttpResponse, HttpTransport
+from azure.core.utils import CaseInsensitiveDict
+
+from vending.http_client import NetError, TimedOut, Unreachable
+from vending.json_document import NotJson, json_object, present
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from types import TracebackType
+
+    from azure.core.pipeline.transport import HttpRequest
+
+    from vending.http_client import Answer, Http
 
 MAX_ANSWER_BYTES: Final = 256 * 1024
 """An Entra token is 2 KiB; with the claims of a very busy tenant it stays below 16."""
-_CONNECT_SECONDS: Final = 3.0
-_CHUNK_BYTES: Final = 16 * 1024
+_GRACE_SECONDS: Final = 1.0
+"""The call ends by itself in time; this is for an event loop that runs no more."""
 
 
-def capped_transport(seconds: float) -> RequestsTransport:
-    """Build a transport whose requests must all be answered within `seconds` from now; close it after use."""
-    session = requests.Session()
-    adapter = _CappedAdapter(deadline=time.monotonic() + seconds)
-    session.mount("https://", adapter)
-    session.mount("http://", adapter)
-    return RequestsTransport(session=session)
+class AppTransport(HttpTransport["HttpRequest", "HttpResponse"]):
+    """Send azure-identity's requests with `http`, on `loop`; all must be answered within `seconds` from now."""
 
+    def __init__(self, http: Http, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+        self._http = http
+        self._loop = loop
+        self._deadline = time.monotonic() + seconds
 
-class _CappedAdapter(HTTPAdapter):
-    """Read each answer whole before anyone looks at it, and give up where it is too long or too slow."""
+    def send(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
+        """Send `request` and return its whole answer. Raises the two errors that azure-core knows for none."""
+        left = max(self._deadline - time.monotonic(), 0.001)
+        future = asyncio.run_coroutine_threadsafe(self._request(request, left), self._loop)
+        try:
+            return _Response(request, future.result(left + _GRACE_SECONDS))
+        except (TimedOut, Unreachable) as error:
+            raise ServiceRequestError(str(error), error=error) from error
+        except NetError as error:
+            raise ServiceResponseError(str(error), error=error) from error
+        except (TimeoutError, concurrent.futures.CancelledError):  # The loop has stopped, and the app with it.
+            future.cancel()
+            raise ServiceRequestError("the event loop has stopped") from None
 
-    def __init__(self, *, deadline: float) -> None:
-        self._deadline = deadline
-        super().__init__(max_retries=0)
+    async def _request(self, request: HttpRequest, seconds: float) -> Answer:
+        return await self._http.request(
+            request.method,
+            request.url,
+            headers={name: str(value) for name, value in request.headers.items() if name not in _OF_THE_TRANSFER},
+            content=_content(request.data),
+            max_bytes=MAX_ANSWER_BYTES,
+            timeout_seconds=seconds,
+        )
 
-    def send(
+    def open(self) -> None:
+        """Do nothing: the client is the app's."""
+
+    def close(self) -> None:
+        """Do nothing: the client is the app's."""
+
+    def __exit__(
         self,
-        request: requests.PreparedRequest,
-        stream: bool = False,
-        timeout: Any = None,
-        verify: Any = True,
-        cert: Any = None,
-        proxies: Mapping[str, str] | None = None,
-    ) -> requests.Response:
-        """Send `request`; `stream` and `timeout` make no difference, and plain http never goes through a proxy.
-
-        The platform's identity endpoint is plain http on this machine: its secret is nobody else's business.
-        """
-        left = self._left()
-        response = super().send(
-            request,
-            stream=True,
-            timeout=(min(_CONNECT_SECONDS, left), left),
-            verify=verify,
-            cert=cert,
-            proxies=None if str(request.url).startswith("http://") else dict(proxies or {}),
-        )
-        try:
-            return self._whole(request, response)
-        finally:
-            response.close()
-
-    def _whole(self, request: requests.PreparedRequest, response: requests.Response) -> requests.Response:
-        raw = response.raw
-        raw.enforce_content_length = True
-        body = bytearray()
-        try:
-            while chunk := raw.read1(_CHUNK_BYTES, decode_content=True):
-                body += chunk
-                if len(body) > MAX_ANSWER_BYTES:
-                    raise requests.exceptions.ConnectionError("the answer is too large")
-                self._left()
-        except urllib3.exceptions.HTTPError as error:
-            raise requests.exceptions.ConnectionError(type(error).__name__) from None
-        headers = {name: value for name, value in raw.headers.items() if name.lower() not in _OF_THE_TRANSFER}
-        whole = urllib3.HTTPResponse(
-            body=io.BytesIO(bytes(body)),
-            headers=headers,
-            status=raw.status,
-            reason=raw.reason,
-            preload_content=False,
-        )
-        return self.build_response(request, whole)
-
-    def _left(self) -> float:
-        left = self._deadline - time.monotonic()
-        if left <= 0:
-            raise requests.exceptions.ReadTimeout("no complete answer in time")
-        return left
+        exc_type: type[BaseException] | None = None,
+        exc_value: BaseException | None = None,
+        traceback: TracebackType | None = None,
+    ) -> None:
+        """Do nothing: the client is the app's."""
 
 
-_OF_THE_TRANSFER: Final = frozenset({"content-encoding", "content-length", "transfer-encoding", "connection"})
+_OF_THE_TRANSFER: Final = frozenset({"Content-Length", "Connection", "Host", "User-Agent", "Accept-Encoding"})
+
+
+def _content(data: Any) -> bytes | None:
+    if isinstance(data, Mapping):
+        return urlencode(data).encode()
+    return data.encode() if isinstance(data, str) else data
+
+
+class _Response(HttpResponse):
+    """An answer in the form that azure-core's policies read."""
+
+    def __init__(self, request: HttpRequest, answer: Answer) -> None:
+        super().__init__(request, None)
+        self.status_code = answer.status
+        self.headers = CaseInsensitiveDict(answer.headers)
+        self.reason = ""
+        self.content_type = answer.headers.get("content-type")
+        self._body = _without_nulls(answer.body)
+
+    def body(self) -> bytes:
+        """Return the whole body."""
+        return self._body
+
+
+def _without_nulls(body: bytes) -> bytes:
+    """Take out members that are null: the libraries ask whether a name is there, and take null for a value."""
+    try:
+        document = json_object(body)
+    except NotJson:
+        return body
+    kept = present(document)
+    return body if len(kept) == len(document) else json.dumps(kept).encode()

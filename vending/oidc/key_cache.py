@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from vending import operations_log
-from vending.errors import Reason, Refusal
+from vending.errors import Reason, Refusal, quote
 from vending.oidc.discovery import Failure, KeysNotFetched, fetch_key_set
 from vending.oidc.keys import KeySet, parse_key_set
 from vending.single_flight import SingleFlight
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from vending.clock import Clock
+    from vending.connection import Cause
     from vending.http_client import Http
-    from vending.oidc.keys import VerificationKey
+    from vending.oidc.keys import UnusableKey, VerificationKey
     from vending.oidc.types import Claims, Issuer
 
 BACKGROUND_REFRESH_SECONDS: Final = 600.0
@@ -37,6 +38,50 @@ LONGEST_PAUSE_SECONDS: Final = 60.0
 """A failure is remembered for 5 s, and twice as long after each further one; nobody waits on an issuer that is down."""
 
 
+NAMED_SECONDS: Final = 600.0
+"""An issuer is in trouble for so long after a token has named a key that cannot be used."""
+_SAID_AGAIN_SECONDS: Final = 3600.0
+"""And the log says so again after this: anybody may write any key id into a token that nobody has verified."""
+
+
+@dataclass(slots=True)
+class _Complaints:
+    """Remember which keys that cannot be used are asked for: at most one entry for each key that an issuer has."""
+
+    said: dict[str, float] = field(default_factory=dict)
+    last: float | None = None
+
+    def about(self, kid: str, now: float) -> bool:
+        """Take note of a token that names `kid`; tell whether that is news."""
+        self.last = now
+        said = self.said.get(kid)
+        if said is not None and now - said < _SAID_AGAIN_SECONDS:
+            return False
+        self.said[kid] = now
+        return True
+
+    def are_fresh(self, now: float) -> bool:
+        return self.last is not None and now - self.last < NAMED_SECONDS
+
+    def keep(self, unusable: Iterable[UnusableKey]) -> bool:
+        """Forget the keys that are none of these; tell whether that was the end of all complaints."""
+        kids = {key.kid for key in unusable}
+        had = bool(self.said)
+        self.said = {kid: at for kid, at in self.said.items() if kid in kids}
+        if not self.said:
+            self.last = None
+        return had and not self.said
+
+
+@dataclass(frozen=True, slots=True)
+class _Static:
+    """Hold the keys that the policy has for an issuer."""
+
+    document: Claims
+    keys: KeySet
+    complaints: _Complaints = field(default_factory=_Complaints)
+
+
 @dataclass(slots=True, eq=False)
 class _Cache:
     """Hold what is known of one issuer's keys."""
@@ -50,6 +95,8 @@ class _Cache:
     unknown_kid_at: float | None = None
     """When the last refresh ended that answered an unknown `kid`."""
     trouble: Failure | None = None
+    cause: Cause | None = None
+    complaints: _Complaints = field(default_factory=_Complaints)
 
 
 class KeySets:
@@ -64,7 +111,7 @@ class KeySets:
         self._clock = clock
         self._allow_loopback = allow_loopback
         self._caches: dict[tuple[str, str | None], _Cache] = {}
-        self._static: dict[str, tuple[Claims, KeySet]] = {}
+        self._static: dict[str, _Static] = {}
         self._flights: SingleFlight[_Cache, None] = SingleFlight()
 
     async def find(self, issuer: Issuer, kid: str, algorithm: str) -> VerificationKey:
@@ -74,7 +121,7 @@ class KeySets:
         where that cannot be told now.
         """
         if issuer.static_keys is not None:
-            return _known(self._static_keys(issuer).find(kid, algorithm))
+            return self._static_key(issuer, kid, algorithm)
         cache = self._caches.setdefault(_source(issuer), _Cache())
         asked_just_now = await self._freshen(issuer, cache)
         if cache.keys is None or kid not in cache.keys.kids:
@@ -82,7 +129,9 @@ class KeySets:
                 cache.unknown_kid_at = cache.loaded_at
             else:
                 await self._ask_about_unknown_kid(issuer, cache)
-        return _known(cache.keys.find(kid, algorithm) if cache.keys else None)
+        if cache.keys is None:
+            raise Refusal(Reason.KEY_UNKNOWN)
+        return self._usable(issuer, cache.keys, kid, algorithm, cache.complaints)
 
     def keep(self, issuers: Iterable[Issuer]) -> None:
         """Forget the keys of every issuer that is not among these: those of the policy in force."""
@@ -103,10 +152,47 @@ class KeySets:
         return {name: now - cache.loaded_at for name, cache in caches if cache is not None and cache.keys is not None}
 
     def _is_in_trouble(self, issuer: Issuer) -> bool:
+        now = self._clock.monotonic()
         if issuer.static_keys is not None:
-            return not self._static_keys(issuer).keys
+            static = self._static_keys(issuer)
+            return not static.keys.keys or static.complaints.are_fresh(now)
         cache = self._caches.get(_source(issuer))
-        return cache is not None and cache.trouble is not None
+        return cache is not None and (cache.trouble is not None or cache.complaints.are_fresh(now))
+
+    def _static_key(self, issuer: Issuer, kid: str, algorithm: str) -> VerificationKey:
+        static = self._static_keys(issuer)
+        if kid in static.keys.kids:
+            return self._usable(issuer, static.keys, kid, algorithm, static.complaints)
+        if static.complaints.about("", self._clock.monotonic()):  # One entry for all ids: there is no end of them.
+            detail = f"a token names the key {quote(kid)}, and the policy has no key of this id for the issuer"
+            _trouble(issuer, Failure.KEY_NOT_IN_POLICY, detail)
+        raise Refusal(
+            Reason.KEY_UNKNOWN,
+            f"The policy has the issuer's keys written down, and the token's key {quote(kid)} is not among them; "
+            "tell the service's operator.",
+        )
+
+    def _usable(
+        self, issuer: Issuer, keys: KeySet, kid: str, algorithm: str, complaints: _Complaints
+    ) -> VerificationKey:
+        """Return the key, or say why one that is published cannot be used. Raises `key_unknown`."""
+        key = keys.find(kid, algorithm)
+        if key is not None:
+            return key
+        left_out = keys.left_out(kid)
+        if left_out is not None:
+            if complaints.about(kid, self._clock.monotonic()):
+                _trouble(issuer, Failure.KEY_UNUSABLE, str(left_out))
+            why = left_out.why
+        elif kid in keys.kids:
+            why = f"it is not for {algorithm}"
+        else:
+            raise Refusal(Reason.KEY_UNKNOWN)
+        raise Refusal(
+            Reason.KEY_UNKNOWN,
+            f"The issuer publishes the token's key {quote(kid)}, but it cannot be used: {why}; "
+            "tell those who run the issuer.",
+        )
 
     async def _freshen(self, issuer: Issuer, cache: _Cache) -> bool:
         """See to it that the cache has keys that may be used; tell whether the issuer was asked anew for this call.
@@ -176,7 +262,7 @@ class KeySets:
             asked = min(error.retry_after or 0.0, LONGEST_PAUSE_SECONDS)
             cache.retry_at = self._clock.monotonic() + max(pause, asked)
             cache.unknown_kid_waits = False
-            _report(issuer, cache, error.failure, error.detail)
+            _report(issuer, cache, error.failure, error.detail, error.cause)
             return
         now = self._clock.monotonic()
         cache.keys = keys  # Whole: a key that is absent from the new set is gone with the old one.
@@ -186,32 +272,40 @@ class KeySets:
         if cache.unknown_kid_waits:
             cache.unknown_kid_at = now
             cache.unknown_kid_waits = False
-        _report(issuer, cache, None if keys.keys else Failure.NO_USABLE_KEY, "; ".join(keys.problems[:3]))
+        recovered = cache.complaints.keep(keys.unusable) and cache.trouble is None
+        _report(issuer, cache, None if keys.keys else Failure.NO_USABLE_KEY, "; ".join(keys.problems[:3]), None)
+        if recovered and keys.keys:
+            operations_log.note(logging.INFO, "issuer_recovered", issuer=issuer.name)
 
-    def _static_keys(self, issuer: Issuer) -> KeySet:
+    def _static_keys(self, issuer: Issuer) -> _Static:
         document = issuer.static_keys or {}
         known = self._static.get(issuer.url)
-        if known is None or known[0] is not document:
-            known = self._static[issuer.url] = (document, parse_key_set(document))
-        return known[1]
+        if known is None or known.document is not document:
+            known = self._static[issuer.url] = _Static(document, parse_key_set(document))
+        return known
 
 
 def _source(issuer: Issuer) -> tuple[str, str | None]:
     return issuer.url, issuer.ca_pem
 
 
-def _known(key: VerificationKey | None) -> VerificationKey:
-    if key is None:
-        raise Refusal(Reason.KEY_UNKNOWN)
-    return key
-
-
-def _report(issuer: Issuer, cache: _Cache, trouble: Failure | None, detail: str) -> None:
+def _report(issuer: Issuer, cache: _Cache, trouble: Failure | None, detail: str, cause: Cause | None) -> None:
     """Log one line when an issuer's state changes, not one for each attempt."""
-    if trouble is cache.trouble:
+    if (trouble, cause) == (cache.trouble, cache.cause):
         return
-    cache.trouble = trouble
+    cache.trouble, cache.cause = trouble, cause
     if trouble is None:
         operations_log.note(logging.INFO, "issuer_recovered", issuer=issuer.name)
     else:
-        operations_log.note(logging.WARNING, "issuer_trouble", issuer=issuer.name, failure=trouble.value, detail=detail)
+        _trouble(issuer, trouble, detail, cause)
+
+
+def _trouble(issuer: Issuer, failure: Failure, detail: str, cause: Cause | None = None) -> None:
+    operations_log.note(
+        logging.WARNING,
+        "issuer_trouble",
+        issuer=issuer.name,
+        failure=failure.value,
+        detail=detail,
+        **({} if cause is None else {"cause": cause.value}),
+    )

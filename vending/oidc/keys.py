@@ -14,7 +14,9 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 
 from vending.errors import quote
+from vending.json_document import present
 from vending.oidc.encoding import EncodingError, decode_base64url
+from vending.oidc.roca import is_roca
 from vending.oidc.types import Claims, JsonValue
 
 PublicKey: TypeAlias = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | ed448.Ed448PublicKey
@@ -58,13 +60,32 @@ class VerificationKey:
 
 
 @dataclass(frozen=True, slots=True)
+class UnusableKey:
+    """Say of one key of a set why it is not used. `private`: anybody who can read the set can sign with it."""
+
+    index: int
+    kid: str | None
+    why: str
+    private: bool = False
+
+    def __str__(self) -> str:
+        name = "" if self.kid is None else f" (kid {quote(self.kid)})"
+        return f"keys[{self.index}]{name}: {self.why}"
+
+
+@dataclass(frozen=True, slots=True)
 class KeySet:
-    """Hold the usable keys of one issuer, every id that it publishes, and a sentence for each key that was left out."""
+    """Hold the usable keys of one issuer, every id that it publishes, and what is wrong with those left out."""
 
     keys: tuple[VerificationKey, ...]
     kids: frozenset[str] = frozenset()
     """The ids of all keys, of those that may not be used as well: asking the issuer again would bring nothing new."""
-    problems: tuple[str, ...] = ()
+    unusable: tuple[UnusableKey, ...] = ()
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """A sentence for each key that is not used."""
+        return tuple(str(key) for key in self.unusable)
 
     def find(self, kid: str, algorithm: str) -> VerificationKey | None:
         """Return the one key with this id that may be used with this algorithm.
@@ -75,9 +96,25 @@ class KeySet:
         fitting = [key for key in self.keys if key.kid == kid and algorithm in key.algorithms]
         return fitting[0] if len(fitting) == 1 else None
 
+    def left_out(self, kid: str) -> UnusableKey | None:
+        """Return the key with this id that is not used, the first where there are several."""
+        return next((key for key in self.unusable if key.kid == kid), None)
+
+    def without_use(self, algorithms: frozenset[str]) -> tuple[VerificationKey, ...]:
+        """Return the keys that none of `algorithms`, those that the policy lists for the issuer, fits."""
+        return tuple(key for key in self.keys if not key.algorithms & algorithms)
+
 
 class _Unusable(ValueError):
     """This key may not be used; the message says why."""
+
+    private = False
+
+
+class _Private(_Unusable):
+    """This key is no secret any more."""
+
+    private = True
 
 
 def parse_key_set(document: Mapping[str, JsonValue]) -> KeySet:
@@ -93,17 +130,19 @@ def parse_key_set(document: Mapping[str, JsonValue]) -> KeySet:
     if members and not any(isinstance(member, Mapping) for member in members):
         raise ValueError("its list named keys holds no key")
     keys: list[VerificationKey] = []
-    problems: list[str] = []
+    places: list[int] = []
+    unusable: list[UnusableKey] = []
     for index, member in enumerate(members):
         try:
             key = _parse(member)
-            if key not in keys:  # A key that stands twice, exactly alike, is one key.
+            if key not in keys:  # A duplicate, exactly alike, is one key.
                 keys.append(key)
+                places.append(index)
         except _Unusable as problem:
-            problems.append(f"keys[{index}]{_name(member)}: {problem}")
-    problems += _ambiguous(keys)
+            unusable.append(UnusableKey(index, _kid(member), str(problem), problem.private))
+    unusable += _ambiguous(keys, places)
     kids = frozenset(kid for member in members if (kid := _kid(member)) is not None)
-    return KeySet(tuple(keys), kids, tuple(problems))
+    return KeySet(tuple(keys), kids, tuple(unusable))
 
 
 def static_key_problems(document: Mapping[str, JsonValue]) -> list[str]:
@@ -123,21 +162,22 @@ def static_key_problems(document: Mapping[str, JsonValue]) -> list[str]:
 def _parse(member: JsonValue) -> VerificationKey:
     if not isinstance(member, Mapping):
         raise _Unusable("not an object")
-    kid = member.get("kid")
+    jwk = present(member)
+    kty = jwk.get("kty")
+    parser = _PARSERS.get(kty) if isinstance(kty, str) else None
+    if parser is not None and not _PRIVATE_MEMBERS.isdisjoint(jwk):  # First of all: it is more than a key to leave out.
+        raise _Private("the private key is published with it; replace this key pair")
+    kid = jwk.get("kid")
     if not isinstance(kid, str) or not kid or len(kid) > MAX_KID_LENGTH:
         raise _Unusable(f"no kid, or none of 1 to {MAX_KID_LENGTH} characters")
-    _check_purpose(member)
-    kty = member.get("kty")
-    parser = _PARSERS.get(kty) if isinstance(kty, str) else None
+    _check_purpose(jwk)
     if parser is None:
         raise _Unusable(f"kty {quote(kty)} is not RSA, EC or OKP")
-    if not _PRIVATE_MEMBERS.isdisjoint(member):
-        raise _Unusable("the private key is published with it; replace this key pair")
     try:
-        algorithms, public_key = parser(member)
+        algorithms, public_key = parser(jwk)
     except (EncodingError, ValueError, UnsupportedAlgorithm) as error:
         raise error if isinstance(error, _Unusable) else _Unusable("its numbers make no valid public key") from None
-    return VerificationKey(kid, _narrow(algorithms, member), public_key)
+    return VerificationKey(kid, _narrow(algorithms, jwk), public_key)
 
 
 def _check_purpose(jwk: Claims) -> None:
@@ -163,6 +203,8 @@ def _rsa(jwk: Claims) -> tuple[frozenset[str], PublicKey]:
         raise _Unusable(f"RSA key of {modulus.bit_length()} bits, not {MIN_RSA_BITS} to {MAX_RSA_BITS}")
     if modulus % 2 == 0:
         raise _Unusable("RSA modulus that is even, so no product of two primes")
+    if is_roca(modulus):
+        raise _Unusable("RSA key of a library whose keys can be factored (CVE-2017-15361); replace this key pair")
     if exponent % 2 == 0 or not _MIN_EXPONENT <= exponent < _MAX_EXPONENT:
         raise _Unusable("RSA exponent that is even, smaller than 65537 or larger than 32 bits")
     return _RSA_ALGORITHMS, rsa.RSAPublicNumbers(exponent, modulus).public_key()
@@ -208,22 +250,18 @@ def _number(jwk: Claims, name: str) -> int:
     return int.from_bytes(_bytes(jwk, name), "big")
 
 
-def _ambiguous(keys: list[VerificationKey]) -> list[str]:
+def _ambiguous(keys: list[VerificationKey], places: list[int]) -> list[UnusableKey]:
     seen: set[tuple[str, str]] = set()
-    twice: dict[str, None] = {}
-    for key in keys:
+    twice: dict[str, int] = {}
+    for key, index in zip(keys, places, strict=True):
         for algorithm in key.algorithms:
             if (key.kid, algorithm) in seen:
-                twice[key.kid] = None
+                twice[key.kid] = index
             seen.add((key.kid, algorithm))
-    return [f"kid {quote(kid)} names several keys for one algorithm, so none of them is used for it" for kid in twice]
+    why = "its kid names several keys for one algorithm, so none of them is used for it"
+    return [UnusableKey(index, kid, why) for kid, index in twice.items()]
 
 
 def _kid(member: JsonValue) -> str | None:
     kid = member.get("kid") if isinstance(member, Mapping) else None
     return kid if isinstance(kid, str) else None
-
-
-def _name(member: JsonValue) -> str:
-    kid = _kid(member)
-    return "" if kid is None else f" (kid {quote(kid)})"

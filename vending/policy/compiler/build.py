@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from vending.acr.scope import is_repository_name
 from vending.entra.clouds import ACR_AUDIENCE, CLOUDS, Cloud
 from vending.entra.identity import Identity
+from vending.json_document import NotJson, json_object
 from vending.oidc.claim_path import parse_key
 from vending.oidc.types import Issuer
 from vending.policy.compiler.hosts import (
@@ -38,7 +38,7 @@ from vending.policy.language.models import (
 )
 from vending.policy.language.problems import Code, Finding, Location
 from vending.policy.providers.presets import PRESETS, owner_of
-from vending.strict_json import unique_object
+from vending.trust import pem_text, trust
 
 if TYPE_CHECKING:
     from vending.policy.language.document import Document
@@ -262,7 +262,7 @@ class _Builder:
         if entry.jwks is not None and entry.jwks_file is not None:
             self._add((*path, "jwks_file"), Code.CONFLICT, "write jwks or jwks_file, not both", at_key=True)
         elif entry.jwks_file is not None:
-            jwks = self._read((*path, "jwks_file"), entry.jwks_file, _parse_json)
+            jwks = self._read((*path, "jwks_file"), entry.jwks_file, json_object)
         if jwks is not None:
             for problem in _check_key_set(jwks):
                 self._add((*path, key), Code.KEYS, problem)
@@ -274,7 +274,7 @@ class _Builder:
         if entry.ca is not None and entry.ca_file is not None:
             self._add((*path, "ca_file"), Code.CONFLICT, "write ca or ca_file, not both", at_key=True)
         elif entry.ca_file is not None:
-            pem = self._read((*path, "ca_file"), entry.ca_file, lambda data: data.decode("ascii"))
+            pem = self._read((*path, "ca_file"), entry.ca_file, pem_text)
         if pem is not None:
             problem = _check_certificates(pem)
             if problem:
@@ -289,7 +289,10 @@ class _Builder:
             return None
         try:
             return parse(data)
-        except (ValueError, RecursionError):
+        except NotJson as error:
+            self._add(path, Code.FILE, f"{name} {error}")
+            return None
+        except ValueError:
             self._add(path, Code.FILE, f"{name} cannot be understood")
             return None
 
@@ -324,11 +327,6 @@ def _registries_by_host(registries: Mapping[str, Registry]) -> dict[str, Registr
     return {**by_host, **registries}
 
 
-def _parse_json(data: bytes) -> Any:
-    """Parse strict JSON. Raises `ValueError`, for a duplicate key too."""
-    return json.loads(data, object_pairs_hook=unique_object)
-
-
 def _check_key_set(jwks: Any) -> list[str]:
     """Say what is wrong with static keys, with the parser that verification uses."""
     from vending.oidc.keys import static_key_problems
@@ -339,14 +337,14 @@ def _check_key_set(jwks: Any) -> list[str]:
 
 
 def _check_certificates(pem: str) -> str | None:
-    import ssl
-
     from cryptography import x509
+
+    from vending.connection import Broken
 
     try:
         x509.load_pem_x509_certificates(pem.encode("ascii"))
-        ssl.create_default_context(cadata=pem)  # OpenSSL's reader, which is the one that will have to cope.
-    except (ValueError, ssl.SSLError):
+        trust(pem)  # OpenSSL's reader, which is the one that will have to cope.
+    except (ValueError, Broken):
         return "these are no PEM certificates; write -----BEGIN CERTIFICATE----- and so on"
     return None
 

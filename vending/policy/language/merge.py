@@ -13,10 +13,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from vending.json_document import json_object
 from vending.policy.language.document import Document, Place
 from vending.policy.language.models import PolicyModel
 from vending.policy.language.problems import Code, Finding, Location, PolicyError, Problem
 from vending.policy.language.reader import read
+from vending.trust import pem_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -148,9 +150,9 @@ def _moment(value: datetime.date) -> str:
 def _inline(issuer: Mapping[str, Any], read_file: Callable[[str], bytes]) -> dict[str, Any]:
     inlined = dict(issuer)
     if "jwks_file" in inlined:
-        inlined["jwks"] = json.loads(read_file(inlined.pop("jwks_file")))
+        inlined["jwks"] = json_object(read_file(inlined.pop("jwks_file")))
     if "ca_file" in inlined:
-        inlined["ca"] = read_file(inlined.pop("ca_file")).decode("ascii")
+        inlined["ca"] = pem_text(read_file(inlined.pop("ca_file")))
     return inlined
 
 
