@@ -75,7 +75,9 @@ class Vendor:
             await self.guard.refuse_used(case.issuer.verification, case.claims)
             if not case.decision.allowed:
                 trail.denial = denial(case.decision)
-            return Explanation(case, hints(case.policy, case.claims, case.decided_at))
+            in_question = case.decision.missing or request.scopes
+            told = hints(case.policy, case.claims, case.registry.name, in_question, case.decided_at)
+            return Explanation(case, told)
 
     def _target(self, case: Case) -> tuple[Target, Callable[[], Awaitable[str]]]:
         identity = case.policy.identity_of(case.registry, self.settings.client_id)

@@ -85,7 +85,7 @@ def test_every_rule_and_deny_of_the_issuer_is_shown_condition_by_condition(run: 
     assert "somebody-else (" in out
     assert '- when repository_id: differs; the token has "123456", the policy "7"' in out
     assert '- unless actor: missing; the token has nothing, the policy "mallory"' in out
-    assert "in audit mode: it grants nothing, last valid day 2030-01-01" in out
+    assert "in audit mode: it grants nothing, until 2030-01-01" in out
     assert "ci/{repository_id} is ci/123456" in out
     assert "another registry than the one asked for" in out
     assert "off (" in out

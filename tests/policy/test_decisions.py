@@ -683,10 +683,22 @@ def test_rules_and_denies_that_contributed_are_named_in_order() -> None:
         "repository:a:pull repository:b:pull",
     ),
     (
-        "as many as are granted: the limit is for what is asked",
+        "more than the limit are refused",
         [grant("a", "b", "c")],
         {"limits": {"max_scopes": 2}},
-        "repository:a:pull,push repository:b:pull,push repository:c:pull,push",
+        "too_many_scopes",
+    ),
+    (
+        "what a deny covers does not count",
+        [grant("a", "b", "c")],
+        {"limits": {"max_scopes": 2}, "deny": [deny("d", "b", actions="pull push")]},
+        "repository:a:pull,push repository:c:pull,push",
+    ),
+    (
+        "what a deny covers in part does",
+        [grant("a", "b", "c")],
+        {"limits": {"max_scopes": 2}, "deny": [deny("d", "b")]},
+        "too_many_scopes",
     ),
 )
 def test_scope_left_out(row: tuple[Any, ...]) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.policy.language import GITHUB, NOW, ask, deny, grant, make_policy, rule
+from vending.acr.scope import parse
 from vending.oidc.types import VerifiedClaims
 from vending.policy import PRESETS, Preset, RuleHint, hints
 
@@ -22,8 +23,10 @@ def told(claims: dict[str, Any], *rules: Any, scope: str | None = "repository:we
     return decision.description
 
 
-def about(claims: dict[str, Any], *rules: Any, now: float = NOW) -> tuple[RuleHint, ...]:
-    return hints(make_policy(rules=list(rules)), VerifiedClaims("github", claims), now)
+def about(
+    claims: dict[str, Any], *rules: Any, scope: str = "repository:web/api:pull", now: float = NOW
+) -> tuple[RuleHint, ...]:
+    return hints(make_policy(rules=list(rules)), VerifiedClaims("github", claims), "prod", parse(scope), now)
 
 
 def test_nearest_rule_about_the_caller_is_named_with_the_callers_own_value() -> None:
@@ -62,12 +65,12 @@ def test_rules_about_others_are_never_told(when: dict[str, Any]) -> None:
 
 def test_rule_on_the_owner_alone_is_about_each_of_its_repositories() -> None:
     [hint] = about(GITHUB, rule("r", when={"repository_owner_id": "9919", "ref": "x"}))
-    assert hint == RuleHint("r", matched=False, failed_claims=("ref",))
+    assert hint == RuleHint("r", matched=False, failed_claims=("ref",), grants=True)
 
 
 def test_rule_with_patterns_on_identity_only_is_about_nobody() -> None:
     policy = make_policy(rules=[rule("r", issuer="gitlab", when={"project_path": "contoso/*", "ref": "x"})])
-    assert hints(policy, VerifiedClaims("gitlab", {"project_path": "contoso/web"}), NOW) == ()
+    assert hints(policy, VerifiedClaims("gitlab", {"project_path": "contoso/web"}), "prod", None, NOW) == ()
 
 
 @pytest.mark.parametrize("changes", [{"enabled": False}, {"mode": "audit"}, {"expires": "2027-01-14"}])
@@ -85,11 +88,41 @@ def test_hint_with_fewest_failed_claims_wins_then_the_first_by_name() -> None:
     assert "the rule b does not match" in told(GITHUB, far, *near)
 
 
-def test_hints_are_sorted_and_say_what_matched() -> None:
-    assert about(GITHUB, rule("b"), rule("a", when=WEB)) == (
-        RuleHint("a", matched=False, failed_claims=("ref",)),
-        RuleHint("b", matched=True, failed_claims=()),
+def test_hints_begin_with_what_would_grant_then_the_nearest_then_the_first_by_name() -> None:
+    far = rule("a", when={**WEB, "environment": "x"})
+    other = rule("c", grant("other"), when=WEB)
+    assert about(GITHUB, far, other, rule("b"), rule("d", when=WEB), rule("e", when=WEB)) == (
+        RuleHint("b", matched=True, failed_claims=(), grants=True),
+        RuleHint("d", matched=False, failed_claims=("ref",), grants=True),
+        RuleHint("e", matched=False, failed_claims=("ref",), grants=True),
+        RuleHint("a", matched=False, failed_claims=("ref", "environment"), grants=True),
+        RuleHint("c", matched=False, failed_claims=("ref",), grants=False),
     )
+
+
+PULL_REQUEST = rule("pull-request", grant("web/api", actions="pull"), when={"repository_id": "1", "event_name": "x"})
+NOTHING = "no rule about this caller grants repository:web/api:push."
+
+
+def test_a_rule_that_grants_nothing_of_what_is_asked_is_never_the_cause() -> None:
+    text = told(GITHUB, PULL_REQUEST, rule("web", grant("web/api", actions="pull")), scope="repository:web/api:push")
+    assert text == f"The policy does not grant repository:web/api:push to this caller; {NOTHING}"
+    text = told(GITHUB, PULL_REQUEST, scope="repository:web/api:push")
+    assert text == f"No rule of the policy matches this token; {NOTHING}"
+
+
+def test_a_push_refused_for_its_branch_is_told_the_branch() -> None:
+    release = rule("release", when={**WEB, "environment": "Production"})
+    pull = rule("web", grant("web/api", actions="pull"))
+    text = told(GITHUB, PULL_REQUEST, pull, release, scope="repository:web/api:pull,push")
+    assert text == (
+        "The policy does not grant repository:web/api:push to this caller; the rule release does not match because "
+        "of ref (refs/heads/main)."
+    )
+
+
+def test_what_another_registry_would_grant_is_not_the_cause() -> None:
+    assert "elsewhere" not in told(GITHUB, rule("elsewhere", grant("web/api", registry="dev"), when=WEB))
 
 
 def test_long_and_strange_values_are_cut_and_made_printable() -> None:
@@ -131,7 +164,7 @@ def test_refused_trigger_is_told() -> None:
     text = told({**GITHUB, "event_name": "workflow_run"}, rule())
     assert text == "Tokens of this trigger are refused unless a rule names it: event_name (workflow_run)."
     [hint] = about({**GITHUB, "event_name": "workflow_run"}, rule())
-    assert hint == RuleHint("r", matched=False, failed_claims=("event_name",))
+    assert hint == RuleHint("r", matched=False, failed_claims=("event_name",), grants=True)
 
 
 def test_trigger_that_is_not_the_cause_is_not_blamed() -> None:
@@ -147,7 +180,9 @@ def test_generic_identity_is_what_the_file_says() -> None:
     issuers = {"generic": {"preset": "generic", "issuer": "https://idp.example", "identity_claims": ["/job/org"]}}
     policy = make_policy(issuers=issuers, rules=[rule("r", issuer="generic", when={"/job/org": "x", "sub": "me"})])
     caller = VerifiedClaims("generic", {"sub": "you", "job": {"org": "x"}})
-    assert hints(policy, caller, NOW) == (RuleHint("r", matched=False, failed_claims=("sub",)),)
+    assert hints(policy, caller, "prod", None, NOW) == (
+        RuleHint("r", matched=False, failed_claims=("sub",), grants=True),
+    )
 
 
 # --- Identity claims that are not there -------------------------------------------------------------------------------
@@ -160,9 +195,10 @@ def lacking(preset: Preset, claims: Mapping[str, Any]) -> str:
     issuers = {"i": {"preset": preset.name, "issuer": url}}
     policy = make_policy(issuers=issuers, rules=[rule("r", issuer="i", when=when)])
     text = ask(policy, "repository:web/api:pull", dict(claims), issuer="i").description
-    return text.removeprefix("No rule of the policy matches this token").removeprefix("; ").removesuffix(".")
+    return text.removeprefix(NOTHING_GRANTS).removeprefix("; ").removesuffix(".")
 
 
+NOTHING_GRANTS = "No rule of the policy matches this token; no rule about this caller grants repository:web/api:pull"
 COMMAND = "buildkite-agent oidc request-token"
 CLAIM = "--claim organization_id,pipeline_id`"
 LACKING = {

@@ -16,10 +16,10 @@ from tests.support.examples import examples
 from vending.acr.scope import repository
 from vending.oidc.types import VerifiedClaims
 from vending.policy import Environment, decide, load_with_source
+from vending.policy.engine.containment import contains
 from vending.policy.engine.globs import compile_glob, is_literal
 from vending.policy.language.models import as_list
 from vending.policy.lint import INFORMATION, Lint, lint
-from vending.policy.lint.containment import contains
 
 if TYPE_CHECKING:
     from vending.policy import Problem

@@ -229,7 +229,7 @@ def test_disabling_an_entry_equals_removing_it(
 ) -> None:
     disabled, removed = (load_data(changed) for changed in _without(data, section, number))
     assert decide(disabled, caller, "prod", scopes, NOW) == decide(removed, caller, "prod", scopes, NOW)
-    assert hints(disabled, caller, NOW) == hints(removed, caller, NOW)
+    assert hints(disabled, caller, "prod", scopes, NOW) == hints(removed, caller, "prod", scopes, NOW)
 
 
 @relaxed
@@ -256,7 +256,7 @@ def test_trace_tells_the_story_of_the_decision(
 @given(policies(), callers)
 def test_hints_are_about_the_caller_only(data: dict[str, Any], caller: VerifiedClaims) -> None:
     policy = load_data(data)
-    about = {hint.name: hint for hint in hints(policy, caller, NOW)}
+    about = {hint.name: hint for hint in hints(policy, caller, "prod", None, NOW)}
     for rule in data["rules"]:
         if rule["name"] in about:
             pin = "repository_id" if caller.issuer == "github" else "sub"

@@ -390,7 +390,13 @@ def with_identity(**entry: Any) -> dict[str, Any]:
 
 def with_rule(*grants: Any, **changes: Any) -> dict[str, Any]:
     return bad(
-        rules=[{**rule("r", *grants), **changes}], maps={"m": {"x": "a", "y": "b/c"}, "n": {"x": "a", "y": "b/c"}}
+        rules=[{**rule("r", *grants), **changes}],
+        maps={
+            "m": {"x": "a", "y": "b/c"},
+            "n": {"x": "a", "y": "b/c"},
+            "nested": {"x": "a", "y": "a/b"},
+            "lists": {"x": ["a", "a/**"], "y": "b"},
+        },
     )
 
 
@@ -619,7 +625,18 @@ ID = {"tenant_id": GUID, "client_id": GUID}
         (with_rule(grant("web//*")), Code.REPOSITORY),
         (with_rule(grant("**/")), Code.REPOSITORY),
         # templates
-        (with_rule(grant("ci/{repository_id}/*")), Code.REPOSITORY),
+        (with_rule(grant("ci/*/{repository_id}")), Code.REPOSITORY),
+        (with_rule(grant("ci/{repository_id}/**/{ref}")), Code.REPOSITORY),
+        (with_rule(grant("ci/{repository_id}-*")), Code.REPOSITORY),
+        (with_rule(grant("ci/{repository_id}/***")), Code.PATTERN),
+        (with_rule(grant("ci/{repository_id}/X*")), Code.REPOSITORY),
+        (with_rule(grant("ci/{repository|lower|path}/*")), Code.REPOSITORY),
+        (with_rule(grant("ci/{repository|lower|path}/x/**")), Code.REPOSITORY),
+        (with_rule(grant("ci/{ref|path}/**")), Code.REPOSITORY),
+        (with_rule(grant("ci/{repository|path}/**"), issuer="generic", when={"sub": "me"}), Code.REPOSITORY),
+        (with_rule(grant("ci/{ref|lists}")), Code.REPOSITORY),
+        (with_rule(grant("{ref|lists}/**")), Code.REPOSITORY),
+        (with_rule(grant("{ref|nested}/{sha}/**")), Code.REPOSITORY),
         (with_rule(grant("ci/x-{repository_id}")), Code.REPOSITORY),
         (with_rule(grant("ci/{repository_id}{ref}")), Code.REPOSITORY),
         (with_rule(grant("ci/{repository_id")), Code.REPOSITORY),
@@ -663,6 +680,8 @@ ID = {"tenant_id": GUID, "client_id": GUID}
         (bad(deny=[deny("a", "**", unless={"ref": "x"})]), Code.CONFLICT),
         (bad(deny=[deny("a", "{ref}")]), Code.REPOSITORY),
         (bad(deny=[deny("a", "**", issuer="github", when={"ref": True})]), Code.CLAIM_TYPE),
+        (bad(deny=[deny("a", "**", expires="2027-01-32")]), Code.DATE),
+        (bad(deny=[deny("a", "**", when_any=[{"ref": "x"}])]), Code.UNKNOWN_KEY),
         (bad(deny=[deny("a", "**", mode="audit")]), Code.UNKNOWN_KEY),
         # the rest
         (bad(audit={"claims": []}), Code.EMPTY),

@@ -71,7 +71,7 @@ def test_grants_are_told_with_what_they_give() -> None:
     )
     first, second = told.rules[0].grants
     assert first.entries == ("web/*", "ci/{repository|lower|path}", "x/{sha}")
-    assert first.filled == (("ci/{repository|lower|path}", "ci/contoso/web"), ("x/{sha}", None))
+    assert first.filled == (("ci/{repository|lower|path}", ("ci/contoso/web",)), ("x/{sha}", ()))
     assert render(first.gives) == "repository:web/api:pull"
     assert (second.applies, second.gives) == (False, ())
 

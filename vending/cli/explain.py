@@ -189,7 +189,8 @@ def _rule_data(rule: RuleTrace, places: Mapping[tuple[str, str], str]) -> dict[s
         "place": places["rules", rule.name],
         "status": rule.status,
         "enforced": rule.enforced,
-        "expires": None if rule.expires is None else rule.expires.isoformat(),
+        "not_before": rule.not_before,
+        "expires": rule.expires,
         "when": [_condition_data(condition) for condition in rule.when],
         "unless": [_condition_data(condition) for condition in rule.unless],
         "grants": [
@@ -199,7 +200,7 @@ def _rule_data(rule: RuleTrace, places: Mapping[tuple[str, str], str]) -> dict[s
                 "repositories": list(grant.entries),
                 "actions": list(grant.actions),
                 "catalog": grant.catalog,
-                "filled": dict(grant.filled),
+                "filled": {text: list(names) for text, names in grant.filled},
                 "gives": [str(scope) for scope in grant.gives],
             }
             for grant in rule.grants
@@ -268,7 +269,7 @@ def _label(text: str) -> Cell:
 def _rule(rule: RuleTrace, place: str) -> Iterator[Line]:
     says, style = _STATUSES[rule.status]
     mode = "" if rule.enforced else ", in audit mode: it grants nothing"
-    until = f", last valid day {rule.expires.isoformat()}" if rule.expires is not None else ""
+    until = f", until {rule.expires}" if rule.expires is not None else ""
     yield line(Cell(rule.name, _HEADING), f" ({place})", Cell(f" {says}", style), f"{mode}{until}", indent=2)
     yield from _conditions("when", rule.when)
     yield from _conditions("unless", rule.unless)
@@ -299,8 +300,8 @@ def _grant(grant: GrantTrace, *, counts: bool) -> Iterator[Line]:
     what = [f"{','.join(grant.actions)} on {', '.join(grant.entries)}"] if grant.entries else []
     what += ["the catalog"] if grant.catalog else []
     yield line(f"grants {' and '.join(what)} in {grant.registry}", indent=4)
-    for text, name in grant.filled:
-        yield line(f"{text} is {name if name is not None else 'nothing: the claim makes no repository name'}", indent=6)
+    for text, names in grant.filled:
+        yield line(f"{text} is {', '.join(names) or 'nothing: the claim makes no repository name'}", indent=6)
     if not grant.applies:
         yield line("another registry than the one asked for", indent=6)
     else:

@@ -31,6 +31,13 @@ def parse_key(key: str) -> ClaimPath:
     return tuple(part.replace("~1", "/").replace("~0", "~") for part in key[1:].split("/"))
 
 
+def write_key(path: ClaimPath) -> str:
+    """Write a path as a key of `when`: a name where that says it, else a JSON Pointer."""
+    if len(path) == 1 and not path[0].startswith("/"):
+        return path[0]
+    return "".join(f"/{part.replace('~', '~0').replace('/', '~1')}" for part in path)
+
+
 def lookup(claims: Claims, path: ClaimPath) -> JsonValue:
     """Return the claim at `path`; None where it is missing or null."""
     value: JsonValue = claims

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from vending.oidc.claim_path import lookup, parse_key
     from vending.policy.compiler.load import Loaded, load, load_bytes, load_with_source
-    from vending.policy.engine.decide import Decision, RuleHint, decide, hints
+    from vending.policy.engine.decide import Decision, decide
+    from vending.policy.engine.hints import RuleHint, hints
     from vending.policy.engine.policy import (
         Environment,
         Limits,
@@ -29,7 +30,8 @@ _HOME: Final = {
     name: module
     for module, names in {
         "vending.oidc.claim_path": "lookup parse_key",
-        "vending.policy.engine.decide": "Decision RuleHint decide hints",
+        "vending.policy.engine.decide": "Decision decide",
+        "vending.policy.engine.hints": "RuleHint hints",
         "vending.policy.compiler.load": "Loaded load load_bytes load_with_source",
         "vending.policy.engine.policy": "Environment Limits Policy PolicyIssuer Registry",
         "vending.policy.providers.preset": "Preset",

@@ -12,6 +12,7 @@ from vending.entra.identity import Identity
 from vending.json_document import NotJson, json_object
 from vending.oidc.claim_path import parse_key
 from vending.oidc.types import Issuer
+from vending.policy.compiler.clauses import ClauseCompiler
 from vending.policy.compiler.hosts import (
     check_audience,
     check_custom_host,
@@ -28,7 +29,7 @@ from vending.policy.engine.policy import (
     PolicyIssuer,
     Registry,
 )
-from vending.policy.engine.repositories import RESERVED_FILTERS, Maps
+from vending.policy.engine.repositories import RESERVED_FILTERS, Maps, RepositoryError, compile_plain
 from vending.policy.language.models import (
     IdentityModel,
     IssuerModel,
@@ -77,9 +78,10 @@ class _Builder:
         registries = {name: self._registry(name, entry) for name, entry in model.registries.items()}
         self._check_hosts_unique(registries)
         issuers = {name: self._issuer(name, entry) for name, entry in model.issuers.items()}
-        self._check_maps()
-        compiler = RuleCompiler(self.document, issuers, frozenset(registries), self._maps())
-        rules = compiler.compile(model.rules, model.deny)
+        maps = self._maps()
+        clauses = ClauseCompiler(model.conditions, model.lists)
+        compiler = RuleCompiler(self.document, issuers, frozenset(registries), maps, clauses)
+        rules = compiler.compile(model)
         self.findings += compiler.findings
         audit = model.audit.claims if model.audit else []
         for number, claim in enumerate(audit):
@@ -296,30 +298,31 @@ class _Builder:
             self._add(path, Code.FILE, f"{name} cannot be understood")
             return None
 
-    def _maps(self) -> Maps:
-        """Return the maps whose values are names; the others, and what else has no effect yet, are refused."""
-        for section in ("conditions", "lists", "files", "never"):
-            if getattr(self.model, section):
-                self._add((section,), Code.UNKNOWN_KEY, f"{section} has no effect yet", at_key=True)
-        for number, rule in enumerate(self.model.rules):
-            if any(isinstance(grant.registry, list) and len(grant.registry) > 1 for grant in rule.grant):
-                self._add(("rules", number), Code.UNKNOWN_KEY, "only one registry has an effect yet")
-        maps: dict[str, dict[str, str]] = {}
-        for name, table in self.model.maps.items():
-            maps[name] = {key: value for key, value in table.items() if isinstance(value, str)}
-            if len(maps[name]) < len(table):
-                self._add(("maps", name), Code.UNKNOWN_KEY, "lists in maps have no effect yet", at_key=True)
-        return maps
-
     # --- Maps ---------------------------------------------------------------------------------------------------------
 
-    def _check_maps(self) -> None:
+    def _maps(self) -> Maps:
+        """Return the maps with the values that are in order; the others are reported, once and here."""
+        usable: dict[str, dict[str, str | list[str]]] = {}
         for name, table in self.model.maps.items():
             if name in RESERVED_FILTERS:
                 self._add(("maps", name), Code.CONFLICT, f"{name} is a word of templates; choose another", at_key=True)
-            for key, repository in table.items():
-                if isinstance(repository, str) and not is_repository_name(repository):
-                    self._add(("maps", name, key), Code.REPOSITORY, f"{repository!r} is no repository name")
+            usable[name] = {key: value for key, value in table.items() if self._is_usable(value, ("maps", name, key))}
+        return usable
+
+    def _is_usable(self, value: str | list[str], path: Location) -> bool:
+        if isinstance(value, str):
+            if not is_repository_name(value):
+                self._add(path, Code.REPOSITORY, f"{value!r} is no repository name")
+            return is_repository_name(value)
+        before = len(self.findings)
+        for number, text in enumerate(value):
+            try:
+                compile_plain(text)
+            except RepositoryError as error:
+                self._add((*path, number), Code.REPOSITORY, f"{text!r} {error}")
+            except ValueError as error:
+                self._add((*path, number), Code.PATTERN, f"in {text!r}, {error}")
+        return len(self.findings) == before
 
 
 def _registries_by_host(registries: Mapping[str, Registry]) -> dict[str, Registry]:

@@ -1,68 +1,32 @@
-"""Compile rules and deny entries: check what they mean for each of their issuers, and file them for quick finding."""
+"""Compile rules, deny and never entries: check what they mean for each of their issuers, and file them for quick
+finding.
+"""
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from vending.acr.scope import ACTIONS
-from vending.oidc.claim_path import ClaimPath, parse_key
-from vending.policy.engine.conditions import Condition, Scalar, compact, compile_condition
-from vending.policy.engine.globs import Glob, compile_glob, has_substance, is_literal
+from vending.oidc.claim_path import ClaimPath, write_key
+from vending.policy.compiler.clauses import ANY_PROVIDER, ClauseCompiler, Clauses, Provider
+from vending.policy.engine.conditions import Condition, compact
+from vending.policy.engine.globs import Glob, has_substance
 from vending.policy.engine.index import Index
-from vending.policy.engine.policy import Deny, Grant, IssuerRules, Rule
+from vending.policy.engine.policy import ALWAYS, Deny, Grant, IssuerRules, Rule, Section, Span
 from vending.policy.engine.repositories import Entry, Maps, RepositoryError, Template, compile_entry, compile_plain
-from vending.policy.language.models import Absent, DenyModel, GrantModel, InList, RuleModel, as_list, moment
+from vending.policy.language.models import DenyModel, GrantModel, PolicyModel, RuleModel, as_list, moment
 from vending.policy.language.problems import Code, Finding, Location
-from vending.policy.providers.preset import ClaimType, Preset
-from vending.policy.providers.presets import PRESETS
 
 if TYPE_CHECKING:
     from vending.policy.engine.policy import PolicyIssuer
     from vending.policy.language.document import Document
-    from vending.policy.language.models import ConditionValue
 
 T = TypeVar("T")
 
-_NO_CONDITIONS: Final[tuple[Condition, ...]] = ()
-_NO_TRIGGERS: Final[frozenset[int]] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class _Provider:
-    """A preset with its claims as paths, so that `repository_id` and `/repository_id` are one claim."""
-
-    preset: Preset
-    identity: frozenset[ClaimPath]
-    pins: frozenset[ClaimPath]
-    folded: frozenset[ClaimPath]
-    types: Mapping[ClaimPath, ClaimType]
-    refused: tuple[Condition, ...]
-
-    @classmethod
-    def of(cls, preset: Preset) -> _Provider:
-        paths = parse_key
-        folded = frozenset(map(paths, preset.folded))
-        return cls(
-            preset=preset,
-            identity=frozenset(map(paths, preset.identity)),
-            pins=frozenset(map(paths, preset.pins)),
-            folded=folded,
-            types={paths(key): claim.type for key, claim in preset.claims.items()},
-            refused=tuple(
-                compile_condition(key, paths(key), [value], folds=paths(key) in folded) for key, value in preset.refused
-            ),
-        )
-
-    def type_of(self, path: ClaimPath) -> ClaimType | None:
-        known = self.types.get(path)
-        return self.preset.type_of(path[0]) if known is None and len(path) == 1 else known
-
-
-_ANY_PROVIDER: Final = _Provider.of(PRESETS["generic"])
-"""Judges what names no issuer that exists: it knows no claims, so whatever it objects to is wrong for every issuer."""
+_DAY: Final = datetime.timedelta(days=1)
 
 
 @dataclass(slots=True)
@@ -73,39 +37,33 @@ class RuleCompiler:
     issuers: Mapping[str, PolicyIssuer]
     registries: frozenset[str]
     maps: Maps
-    findings: list[Finding] = field(default_factory=list)
-    _paths: dict[str, ClaimPath] = field(default_factory=dict)
-    _conditions: dict[tuple[object, ...], Condition] = field(default_factory=dict)
+    clauses: ClauseCompiler
     _templates: dict[str, Entry] = field(default_factory=dict)
     _tuples: dict[tuple[object, ...], tuple[object, ...]] = field(default_factory=dict)
-    _providers: dict[str, _Provider] = field(default_factory=dict)
+    _spans: dict[tuple[object, object], Span] = field(default_factory=dict)
+    _providers: dict[str, Provider] = field(default_factory=dict)
 
-    def compile(self, rules: Sequence[RuleModel], denies: Sequence[DenyModel]) -> Mapping[str, IssuerRules]:
+    @property
+    def findings(self) -> list[Finding]:
+        return self.clauses.findings
+
+    def compile(self, model: PolicyModel) -> Mapping[str, IssuerRules]:
         """Compile everything, for each issuer by name."""
-        self._providers = {name: _Provider.of(issuer.preset) for name, issuer in self.issuers.items()}
-        self._check_names("rules", (rule.name for rule in rules))
-        self._check_names("deny", (deny.name for deny in denies))
-        self._refuse_what_is_not_compiled(rules, denies)
-        of_issuer: dict[str, tuple[list[Rule], list[Deny]]] = {name: ([], []) for name in self.issuers}
-        for number, rule in enumerate(rules):
+        self._providers = {name: Provider.of(issuer.preset) for name, issuer in self.issuers.items()}
+        self.clauses.check_named()
+        rules: dict[str, list[Rule]] = {name: [] for name in self.issuers}
+        denies: dict[str, list[Deny]] = {name: [] for name in self.issuers}
+        self._check_names("rules", (rule.name for rule in model.rules))
+        for number, rule in enumerate(model.rules):
             for compiled in self._rule(rule, ("rules", number)):
-                of_issuer[compiled.issuer][0].append(compiled)
-        for number, deny in enumerate(denies):
-            for issuer, compiled_deny in self._deny(deny, ("deny", number)):
-                of_issuer[issuer][1].append(compiled_deny)
-        return {name: _file(tuple(r), tuple(d), self._providers[name].refused) for name, (r, d) in of_issuer.items()}
-
-    def _refuse_what_is_not_compiled(self, rules: Sequence[RuleModel], denies: Sequence[DenyModel]) -> None:
-        """Refuse the parts of the language that are read and have no effect yet."""
-        sections: list[tuple[str, Sequence[RuleModel | DenyModel]]] = [("rules", rules), ("deny", denies)]
+                rules[compiled.issuer].append(compiled)
+        sections: list[tuple[Section, Sequence[DenyModel]]] = [("deny", model.deny), ("never", model.never)]
         for section, entries in sections:
+            self._check_names(section, (entry.name for entry in entries))
             for number, entry in enumerate(entries):
-                absent = {"use", "when_any", *(["not_before"] if section == "rules" else [])}
-                for key in sorted(absent & entry.model_fields_set):
-                    self._add((section, number, key), Code.UNKNOWN_KEY, f"{key} has no effect yet", at_key=True)
-                for where in (entry.when or {}, entry.unless or {}):
-                    if any(isinstance(value, InList | Absent) for value in where.values()):
-                        self._add((section, number), Code.UNKNOWN_KEY, "in and absent have no effect yet")
+                for issuer, deny in self._deny(entry, section, (section, number)):
+                    denies[issuer].append(deny)
+        return {name: _file(rules[name], denies[name], self._providers[name]) for name in self.issuers}
 
     def _add(self, path: Location, code: Code, message: str, *, at_key: bool = False) -> None:
         self.findings.append(Finding(path, code, message, at_key))
@@ -119,54 +77,42 @@ class RuleCompiler:
     # --- Rules --------------------------------------------------------------------------------------------------------
 
     def _rule(self, rule: RuleModel, path: Location) -> Iterable[Rule]:
+        if not (rule.when or rule.when_any or rule.use):
+            self._add((*path, "when"), Code.MISSING_KEY, "when is missing; add it", at_key=True)
         grants = tuple(
-            self._grant(grant, (*path, "grant", number), as_list(grant.registry)[0], templates=True)
+            compiled
             for number, grant in enumerate(rule.grant)
+            for compiled in self._grants(grant, (*path, "grant", number))
         )
-        expires = self._expires(rule, path)
+        span = self._span(rule, path)
         origin = self.document.origin(path)
         issuers = self._issuers(rule.issuer, path)
         if not issuers:
-            self._conditions_of(rule, path, "", _ANY_PROVIDER)
+            self.clauses.compile(rule, path, ANY_PROVIDER)
         for issuer in issuers:
             provider = self._providers[issuer]
-            when, unless = self._conditions_of(rule, path, issuer, provider)
-            identity = tuple(condition for condition in when if condition.path in provider.identity)
+            clauses = self.clauses.compile(rule, path, provider)
+            if clauses.complete and (clauses.when or clauses.when_any):
+                self._check_pinned(clauses, (*path, "when" if rule.when else "when_any"), issuer, provider)
+            self._check_prefix_free(rule, grants, path, provider)
+            identity = tuple(condition for condition in clauses.when if condition.path in provider.identity)
             yield Rule(
                 name=rule.name,
                 issuer=issuer,
-                when=when,
-                unless=unless,
+                when=clauses.when,
+                when_any=clauses.when_any,
+                unless=clauses.unless,
                 grants=grants,
-                exempt=_exempt(when, provider) or _NO_TRIGGERS,
+                exempt=provider.exempt(clauses.when),
                 identity=identity,
-                about=any(condition.is_literal for condition in identity),
+                about=_must_hold(
+                    identity, [[one.identity for one in group] for group in clauses.when_any], _is_literal
+                ),
                 enforced=rule.mode == "enforce",
                 enabled=rule.enabled,
-                expires=expires,
-                expires_at=float("inf") if expires is None else _end_of(expires),
+                span=span,
                 origin=origin,
             )
-
-    def _conditions_of(
-        self, rule: RuleModel, path: Location, issuer: str, provider: _Provider
-    ) -> tuple[tuple[Condition, ...], tuple[Condition, ...]]:
-        when = self._compile(rule.when, (*path, "when"), provider)
-        unless = self._compile(rule.unless, (*path, "unless"), provider)
-        if not rule.when:
-            self._add((*path, "when"), Code.MISSING_KEY, "when is missing; add it", at_key=True)
-        elif len(when) == len(rule.when):
-            self._check_pinned(when, path, issuer, provider)
-        return when, unless
-
-    def _expires(self, rule: RuleModel, path: Location) -> datetime.date | None:
-        if rule.expires is None:
-            return None
-        try:
-            return moment(rule.expires)
-        except ValueError:
-            self._add((*path, "expires"), Code.DATE, f"the calendar has no day {rule.expires}")
-            return None
 
     def _issuers(self, issuer: str | list[str], path: Location) -> list[str]:
         """Return the issuers that exist, each once."""
@@ -182,11 +128,11 @@ class RuleCompiler:
                 self._add(place, Code.REFERENCE, message)
         return [name for name in named if name in self._providers]
 
-    def _check_pinned(self, when: tuple[Condition, ...], path: Location, issuer: str, provider: _Provider) -> None:
-        """Refuse a rule that strangers satisfy: callers of other tenants, or anybody."""
-        place = (*path, "when")
+    def _check_pinned(self, clauses: Clauses, place: Location, issuer: str, provider: Provider) -> None:
+        """Refuse a rule that callers of other tenants, or anybody, could satisfy."""
+        groups = [[one.conditions for one in group] for group in clauses.when_any]
         if provider.preset.multi_tenant:
-            if not any(condition.path in provider.pins and _pins(condition) for condition in when):
+            if not _must_hold(clauses.when, groups, lambda c: c.path in provider.pins and _pins(c)):
                 self._add(
                     place,
                     Code.UNPINNED,
@@ -194,43 +140,102 @@ class RuleCompiler:
                     f"of {', '.join(provider.preset.pins)}",
                     at_key=True,
                 )
-        elif not any(all(_excludes(value) for value in condition.values) for condition in when):
+        elif not _must_hold(clauses.when, groups, _excludes_some):
             self._add(
                 place, Code.UNPINNED, "every condition matches anything; write one whose values have text", at_key=True
             )
 
+    def _check_prefix_free(self, rule: RuleModel, grants: Iterable[Grant], path: Location, provider: Provider) -> None:
+        """Refuse patterns behind a whole path whose values may lie below one another."""
+        texts = {
+            template.text
+            for grant in grants
+            for template in grant.templates
+            if template.must_be_prefix_free not in {None, *provider.prefix_free}
+        }
+        for number, grant in enumerate(rule.grant) if texts else ():
+            for position, text in enumerate(grant.repositories or ()):
+                if text in texts:
+                    self._add(
+                        (*path, "grant", number, "repositories", position),
+                        Code.REPOSITORY,
+                        f"{text!r} lets one caller's names lie below another's: values of this claim of "
+                        f"{provider.preset.name} may begin with one another; only "
+                        f"{', '.join(sorted(provider.preset.prefix_free)) or 'claims of other providers'} may have "
+                        "/** behind |path",
+                    )
+
     # --- Denies -------------------------------------------------------------------------------------------------------
 
-    def _deny(self, deny: DenyModel, path: Location) -> Iterable[tuple[str, Deny]]:
-        if deny.issuer is None:
-            for key in ("when", "unless"):
-                if getattr(deny, key) is not None:
-                    self._add(
-                        (*path, key), Code.CONFLICT, f"{key} needs issuer; say whose claims these are", at_key=True
-                    )
+    def _deny(self, deny: DenyModel, section: Section, path: Location) -> Iterable[tuple[str, Deny]]:
+        named = deny.issuer is not None
+        for key in ("when", "unless", "use") if not named else ():
+            if getattr(deny, key):
+                self._add((*path, key), Code.CONFLICT, f"{key} needs issuer; say whose claims these are", at_key=True)
         covers = self._grant(deny, path, deny.registry, templates=False)
+        span = self._span(deny, path)
         origin = self.document.origin(path)
         issuers = [] if deny.issuer is None else self._issuers(deny.issuer, path)
         if not issuers:
-            self._compile(deny.when, (*path, "when"), _ANY_PROVIDER)
-            self._compile(deny.unless, (*path, "unless"), _ANY_PROVIDER)
-        named = deny.issuer is not None
+            self.clauses.compile(deny, path, ANY_PROVIDER)
         for issuer in issuers if named else self.issuers:
-            provider = self._providers[issuer]
-            when = self._compile(deny.when if named else None, (*path, "when"), provider)
-            unless = self._compile(deny.unless if named else None, (*path, "unless"), provider)
-            yield issuer, Deny(deny.name, when, unless, covers, deny.enabled, origin)
+            provider = self._providers[issuer] if named else ANY_PROVIDER
+            clauses = self.clauses.compile(deny, path, provider)
+            yield issuer, Deny(deny.name, section, clauses.when, clauses.unless, covers, deny.enabled, span, origin)
+
+    # --- What both have -----------------------------------------------------------------------------------------------
+
+    def _span(self, entry: RuleModel | DenyModel, path: Location) -> Span:
+        if entry.not_before is None and entry.expires is None:
+            return ALWAYS
+        not_before = self._moment(entry.not_before, (*path, "not_before"))
+        expires = self._moment(entry.expires, (*path, "expires"))
+        span = self._spans.get((not_before, expires))
+        if span is None:
+            span = self._spans[not_before, expires] = _make_span(not_before, expires)
+        if span.start >= span.end:
+            self._add(
+                (*path, "not_before"),
+                Code.CONFLICT,
+                f"not_before {span.not_before} is not before expires {span.expires}, so the entry never counts",
+            )
+        return span
+
+    def _moment(self, value: datetime.date | str | None, path: Location) -> datetime.date | None:
+        try:
+            return None if value is None else moment(value)
+        except ValueError:
+            kind = "time" if "T" in str(value) else "day"
+            self._add(path, Code.DATE, f"the calendar has no {kind} {value}")
+            return None
 
     def _shared(self, value: tuple[T, ...]) -> tuple[T, ...]:
         """Return the first tuple that was equal to this one, so that a hundred thousand rules share it."""
         return cast("tuple[T, ...]", self._tuples.setdefault(value, value))
 
-    # --- What both have -----------------------------------------------------------------------------------------------
+    def _grants(self, grant: GrantModel, path: Location) -> Iterator[Grant]:
+        """Compile one grant for each of its registries."""
+        if not isinstance(grant.registry, list):
+            yield self._grant(grant, path, grant.registry, templates=True)
+            return
+        for number, registry in enumerate(grant.registry):
+            place = (*path, "registry", number)
+            if registry in grant.registry[:number]:
+                self._add(place, Code.DUPLICATE_NAME, f"duplicate registry {registry!r}; remove one")
+            yield self._grant(grant, path, registry, templates=True, place=place)
 
-    def _grant(self, grant: GrantModel | DenyModel, path: Location, registry: str | None, *, templates: bool) -> Grant:
+    def _grant(
+        self,
+        grant: GrantModel | DenyModel,
+        path: Location,
+        registry: str | None,
+        *,
+        templates: bool,
+        place: Location | None = None,
+    ) -> Grant:
         if registry is not None and registry not in self.registries:
             self._add(
-                (*path, "registry"),
+                place or (*path, "registry"),
                 Code.REFERENCE,
                 f"unknown registry {registry!r}; expected one of {_names(self.registries)}",
             )
@@ -255,7 +260,7 @@ class RuleCompiler:
         actions = self._shared(tuple(action for action in ACTIONS if action in (grant.actions or ())))
         return Grant(registry, actions, compact(names), tuple(globs), self._shared(tuple(filled)), grant.catalog)
 
-    def _entry(self, text: str, path: Location, *, templates: bool) -> str | Glob | Template | None:
+    def _entry(self, text: str, path: Location, *, templates: bool) -> Entry | None:
         try:
             if not templates and "{" in text:
                 raise RepositoryError("is a template, and a deny entry has none; write a name or a pattern")
@@ -272,106 +277,112 @@ class RuleCompiler:
             self._add(path, Code.PATTERN, f"in {text!r}, {error}")
         return None
 
-    def _compile(
-        self, conditions: Mapping[str, ConditionValue] | None, path: Location, provider: _Provider
-    ) -> tuple[Condition, ...]:
-        if conditions is None:
-            return _NO_CONDITIONS
-        compiled = (
-            self._condition(key, value, (*path, key), provider)
-            for key, value in conditions.items()
-            if not isinstance(value, InList | Absent)
-        )
-        return tuple(condition for condition in compiled if condition is not None)
 
-    def _condition(
-        self, key: str, value: Scalar | list[Scalar], path: Location, provider: _Provider
-    ) -> Condition | None:
-        claim = self._path(key, path)
-        if claim is None:
-            return None
-        values: list[Scalar] = value if isinstance(value, list) else [value]
-        kind = provider.type_of(claim)
-        for number, item in enumerate(values):
-            if kind is not None and not kind.accepts(item):
-                self._add(
-                    (*path, number) if isinstance(value, list) else path,
-                    Code.CLAIM_TYPE,
-                    f"{key} is {kind.value} in tokens of {provider.preset.name}, and this is not; "
-                    + ("put quotes around it" if kind is ClaimType.TEXT else f"write {kind.value}"),
-                )
-        folds = claim in provider.folded
-        # Python holds 1 and True for equal, so the key of the cache has their types.
-        cached = (key, folds, *((type(item), item) for item in values))
-        compiled = self._conditions.get(cached)
-        if compiled is None:
-            try:
-                compiled = self._conditions[cached] = compile_condition(key, claim, values, folds=folds)
-            except ValueError:
-                compiled = compile_condition(key, claim, self._usable(value, path), folds=folds)
-        return compiled
-
-    def _usable(self, value: Scalar | list[Scalar], path: Location) -> list[Scalar]:
-        """Report every value with a wrong pattern, and return the others; a condition left without any pins."""
-        usable: list[Scalar] = []
-        for number, item in enumerate(value if isinstance(value, list) else [value]):
-            try:
-                if isinstance(item, str) and not is_literal(item):
-                    compile_glob(item)
-                usable.append(item)
-            except ValueError as error:
-                self._add((*path, number) if isinstance(value, list) else path, Code.PATTERN, str(error))
-        return usable
-
-    def _path(self, key: str, path: Location) -> ClaimPath | None:
-        claim = self._paths.get(key)
-        if claim is None:
-            try:
-                claim = self._paths[key] = parse_key(key)
-            except ValueError as error:
-                self._add(path, Code.POINTER, f"{key!r} names no claim: {error}", at_key=True)
-        return claim
+# --- What conditions require ------------------------------------------------------------------------------------------
 
 
-def _names(names: Iterable[str]) -> str:
-    return ", ".join(sorted(names)[:20])
+def _must_hold(
+    when: Iterable[Condition], groups: Iterable[Sequence[Sequence[Condition]]], is_wanted: Callable[[Condition], bool]
+) -> bool:
+    """Return whether a condition of a kind must hold: one of `when`, or one in every alternative of a group."""
+    return any(map(is_wanted, when)) or any(all(any(map(is_wanted, one)) for one in group) for group in groups)
 
 
-def _end_of(last: datetime.date) -> float:
-    """Return the first second after a day, UTC."""
-    start = datetime.datetime.combine(last, datetime.time(), datetime.UTC)
-    return start.timestamp() + datetime.timedelta(days=1).total_seconds()
+def _is_literal(condition: Condition) -> bool:
+    return condition.is_literal
 
 
 def _pins(condition: Condition) -> bool:
     return condition.is_literal and all(value != "" for value in condition.values)
 
 
-def _excludes(value: Scalar) -> bool:
-    return not isinstance(value, str) or has_substance(value)
-
-
-def _exempt(when: tuple[Condition, ...], provider: _Provider) -> frozenset[int]:
-    """Find the refused triggers that a rule names literally."""
-    return frozenset(
-        number
-        for number, refused in enumerate(provider.refused)
-        if any(condition.path == refused.path and condition.names(refused.values[0]) for condition in when)
+def _excludes_some(condition: Condition) -> bool:
+    """Return whether no value of a condition matches anything at all."""
+    return not condition.absent and all(
+        not isinstance(value, str) or has_substance(value) for value in condition.values
     )
 
 
-def _file(rules: tuple[Rule, ...], denies: tuple[Deny, ...], refused: tuple[Condition, ...]) -> IssuerRules:
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)[:20])
+
+
+# --- When entries count -----------------------------------------------------------------------------------------------
+
+
+def _make_span(not_before: datetime.date | None, expires: datetime.date | None) -> Span:
+    return Span(
+        start=ALWAYS.start if not_before is None else _begin(not_before).timestamp(),
+        end=ALWAYS.end if expires is None else _end(expires),
+        not_before=None if not_before is None else _written(not_before),
+        expires=None if expires is None else _written(expires),
+    )
+
+
+def _begin(value: datetime.date) -> datetime.datetime:
+    if isinstance(value, datetime.datetime):
+        return value
+    return datetime.datetime.combine(value, datetime.time(), datetime.UTC)
+
+
+def _end(value: datetime.date) -> float:
+    """Return when an entry ends: with its last day, or at the very minute."""
+    day = 0.0 if isinstance(value, datetime.datetime) else _DAY.total_seconds()
+    return _begin(value).timestamp() + day
+
+
+def _written(value: datetime.date) -> str:
+    return f"{value:%Y-%m-%dT%H:%MZ}" if isinstance(value, datetime.datetime) else value.isoformat()
+
+
+# --- Filing -----------------------------------------------------------------------------------------------------------
+
+
+def _file(rules: list[Rule], denies: list[Deny], provider: Provider) -> IssuerRules:
     enabled = [rule for rule in rules if rule.enabled]
+    in_effect = [deny for deny in denies if deny.enabled]
+    about = sorted((rule for rule in enabled if rule.enforced and rule.about), key=lambda rule: rule.name)
     return IssuerRules(
-        rules=rules,
-        denies=denies,
-        refused=refused,
-        by_condition=Index(enabled, lambda rule: rule.when),
-        by_identity=Index(
-            sorted((rule for rule in enabled if rule.enforced and rule.about), key=lambda rule: rule.name),
-            lambda rule: rule.identity,
-        ),
-        denies_by_condition=Index(
-            [deny for deny in denies if deny.enabled], lambda deny: deny.when, other_types_hold=True
-        ),
+        rules=tuple(rules),
+        denies=tuple(denies),
+        refused=provider.refused,
+        reads=_reads(enabled, in_effect, provider.refused),
+        by_condition=Index(enabled, _clauses_of_rule),
+        by_identity=Index(about, _identity_of_rule),
+        denies_by_condition=Index(in_effect, _clauses_of_deny, other_types_hold=True),
     )
+
+
+def _reads(rules: Iterable[Rule], denies: Iterable[Deny], refused: Iterable[Condition]) -> tuple[str, ...]:
+    """Return the claims that entries look at, as keys, sorted."""
+    paths: set[ClaimPath] = {condition.path for condition in refused}
+    for rule in rules:
+        paths.update(condition.path for condition in rule.when)
+        paths.update(condition.path for condition in rule.unless)
+        paths.update(c.path for group in rule.when_any for one in group for c in one.conditions)
+        for grant in rule.grants:
+            paths.update(part.path for template in grant.templates for part in template.insertions)
+    for deny in denies:
+        paths.update(condition.path for condition in (*deny.when, *deny.unless))
+    return tuple(sorted(map(write_key, paths)))
+
+
+def _clauses_of_rule(rule: Rule) -> list[tuple[Condition, ...]]:
+    clauses = [(condition,) for condition in rule.when]
+    return clauses + [_one_of_each(one.conditions for one in group) for group in rule.when_any]
+
+
+def _identity_of_rule(rule: Rule) -> list[tuple[Condition, ...]]:
+    clauses = [(condition,) for condition in rule.identity]
+    return clauses + [_one_of_each(one.identity for one in group) for group in rule.when_any]
+
+
+def _clauses_of_deny(deny: Deny) -> list[tuple[Condition, ...]]:
+    return [(condition,) for condition in deny.when]
+
+
+def _one_of_each(alternatives: Iterable[Sequence[Condition]]) -> tuple[Condition, ...]:
+    """Choose a literal condition of each alternative; nothing where one has none."""
+    chosen = [next(filter(_is_literal, conditions), None) for conditions in alternatives]
+    usable = [condition for condition in chosen if condition is not None]
+    return tuple(usable) if len(usable) == len(chosen) else ()

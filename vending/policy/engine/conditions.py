@@ -19,7 +19,7 @@ Scalar: TypeAlias = "str | bool | int"
 
 
 class State(Enum):
-    """Say how a condition stands to a token."""
+    """Say what a condition makes of a token."""
 
     HOLDS = "holds"
     FAILS = "fails"
@@ -43,7 +43,8 @@ _OTHER_TYPE: Final = State.OTHER_TYPE
 class Condition:
     """Compare the claim at `path` with `values`, of which any may match; `key` is what the file calls the claim.
 
-    With `folds`, both sides are compared in ASCII lower case.
+    With `folds`, both sides are compared in ASCII lower case. With `absent` there are no values: the condition holds
+    where the claim is missing or null, and fails otherwise.
     """
 
     key: str
@@ -53,17 +54,20 @@ class Condition:
     literals: Collection[str] = field(repr=False)
     globs: tuple[Glob, ...] = field(repr=False)
     integers: tuple[int, ...] = field(repr=False)
-    truths: tuple[bool, ...] = field(repr=False)
+    booleans: tuple[bool, ...] = field(repr=False)
+    absent: bool = False
 
     @property
     def is_literal(self) -> bool:
-        """Tell whether no value has a wildcard."""
-        return not self.globs
+        """Return whether there are values, and none has a wildcard."""
+        return not (self.globs or self.absent)
 
     def test(self, claims: Claims) -> State:
-        """Say how the condition stands to these claims."""
+        """Say what the condition makes of these claims."""
         path = self.path
         value = claims.get(path[0]) if len(path) == 1 else lookup(claims, path)
+        if self.absent:
+            return _HOLDS if value is None else _FAILS
         if isinstance(value, str):
             return self._test_text(value)
         if value is None:
@@ -73,10 +77,10 @@ class Condition:
         return self._test_other(value)
 
     def names(self, value: Scalar) -> bool:
-        """Tell whether `value` is written out among the condition's values, of the same type, without a wildcard."""
+        """Return whether `value` is written out among the condition's values, of the same type, without a wildcard."""
         if isinstance(value, str):
             return (fold(value) if self.folds else value) in self.literals
-        return value in (self.truths if isinstance(value, bool) else self.integers)
+        return value in (self.booleans if isinstance(value, bool) else self.integers)
 
     def _test_text(self, value: str) -> State:
         if self.folds:
@@ -99,7 +103,7 @@ class Condition:
     def _test_other(self, value: JsonValue) -> State:
         # A bool is an int to Python, and 1 == 1.0 == True: JSON's types are told apart before any comparison.
         if isinstance(value, bool):
-            accepted: tuple[int, ...] = self.truths
+            accepted: tuple[int, ...] = self.booleans
         elif isinstance(value, int):
             accepted = self.integers
         else:
@@ -120,8 +124,13 @@ def compile_condition(key: str, path: ClaimPath, values: Sequence[Scalar], *, fo
         literals=compact([text for text in texts if is_literal(text)]),
         globs=tuple(compile_glob(text) for text in texts if not is_literal(text)),
         integers=tuple(v for v in values if isinstance(v, int) and not isinstance(v, bool)),
-        truths=tuple(v for v in values if isinstance(v, bool)),
+        booleans=tuple(v for v in values if isinstance(v, bool)),
     )
+
+
+def compile_absent(key: str, path: ClaimPath) -> Condition:
+    """Compile the condition that a claim is missing or null."""
+    return Condition(key, path, (), False, (), (), (), (), absent=True)
 
 
 def compact(texts: Collection[str]) -> Collection[str]:

@@ -1,60 +1,126 @@
-"""Put a denial into words that are safe for the caller: about the caller's own token and request, and nothing else."""
+"""Say what a denial is due to, in words that are safe for the caller: about the caller's own token and request.
+
+A rule is named only to callers whom it is about: nobody else learns that it exists.
+"""
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
+from heapq import merge
+from itertools import groupby, islice
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from vending.acr.scope import render
 from vending.errors import CATALOGUE, Reason, quote
 from vending.oidc.claim_path import lookup, parse_key
+from vending.policy.engine.granting import gifts
+from vending.policy.engine.matching import active_triggers, failed_claims, is_about, is_in_force
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vending.acr.scope import Scope
-    from vending.oidc.types import Claims
-    from vending.policy.engine.decide import RuleHint
-    from vending.policy.engine.policy import IssuerRules
+    from vending.oidc.types import Claims, VerifiedClaims
+    from vending.policy.engine.policy import Policy
     from vending.policy.providers.preset import Preset
+
+MAX_HINTS: Final = 100
+"""Hints are for reading; a caller with more rules than this has its owner's trace."""
+
+MAX_LOOKED_AT: Final = 500
+"""Where an organisation writes one rule for each of its repositories, by the owner's id alone, all may be about the
+caller; a denial must not cost more than a decision."""
 
 MAX_CLAIMS_NAMED: Final = 4
 """A sentence that names more is a list; the trace has them all."""
 
 MAX_SCOPES_NAMED: Final = 4
+_name: Final = attrgetter("name")
 
 
-def describe_no_match(
-    reason: Reason, hints: Sequence[RuleHint], rules: IssuerRules, claims: Claims, preset: Preset
+@dataclass(frozen=True, slots=True)
+class RuleHint:
+    """Say what keeps a rule about the caller from granting.
+
+    `failed_claims` are the claims whose conditions did not hold; `grants` says whether the rule grants, or would if it
+    matched, some of what is in question.
+    """
+
+    name: str
+    matched: bool
+    failed_claims: tuple[str, ...]
+    grants: bool
+
+
+def hints(
+    policy: Policy, claims: VerifiedClaims, registry: str, scopes: tuple[Scope, ...] | None, now: float
+) -> tuple[RuleHint, ...]:
+    """Return what the rules about the caller make of its token, for scopes in a registry (None: all that is listed).
+
+    Those that would grant some of the scopes come first, then those nearest to matching, then by name. Rules that are
+    disabled, outside their time or in audit mode have no effect, and give no hint. At most `MAX_HINTS` are returned.
+    """
+    rules = policy.rules[claims.issuer]
+    triggers = active_triggers(rules, claims.claims)
+    filed = (next(same) for _, same in groupby(merge(*rules.by_identity.groups(claims.claims), key=_name), key=_name))
+    told = []
+    for rule in islice(filed, MAX_LOOKED_AT):
+        if is_in_force(rule.span, now) and is_about(rule, claims.claims):
+            failed = failed_claims(rule, rules, triggers, claims.claims)
+            grants = any(True for _ in gifts(rule, registry, scopes, claims.claims))
+            told.append(RuleHint(rule.name, not failed, failed, grants))
+    return tuple(sorted(told, key=_order)[:MAX_HINTS])
+
+
+def _order(hint: RuleHint) -> tuple[bool, int, str]:
+    return not hint.grants, len(hint.failed_claims), hint.name
+
+
+# --- In words ---------------------------------------------------------------------------------------------------------
+
+
+def describe(
+    reason: Reason,
+    missing: Sequence[Scope],
+    hints: Sequence[RuleHint],
+    policy: Policy,
+    claims: VerifiedClaims,
 ) -> str:
-    """Say why no rule matched, with the nearest rule that is about the caller, and what the token lacks."""
+    """Say why a request is denied, and name the nearest rule about the caller that would have granted some of it."""
     if reason is Reason.TRIGGER_REFUSED:
-        shown = ", ".join(dict.fromkeys(_value(trigger.key, claims) for trigger in rules.refused))
+        refused = policy.rules[claims.issuer].refused
+        shown = ", ".join(dict.fromkeys(_value(trigger.key, claims.claims) for trigger in refused))
         return f"Tokens of this trigger are refused unless a rule names it: {shown}."
-    return f"No rule of the policy matches this token{_hint(hints, claims)}{_lacking(preset, claims)}."
-
-
-def describe_denial(reason: Reason, missing: Sequence[Scope], hints: Sequence[RuleHint], claims: Claims) -> str:
-    """Say what was not granted, with the nearest rule about the caller that did not match."""
-    advice = CATALOGUE[reason].advice
+    if reason is Reason.NO_MATCHING_RULE:
+        cause = _cause(missing, hints, claims.claims)
+        preset = next(issuer.preset for issuer in policy.issuers.values() if issuer.name == claims.issuer)
+        return f"No rule of the policy matches this token{cause}{_lacking(preset, claims.claims)}."
+    if reason is Reason.TOO_MANY_SCOPES:
+        return (
+            f"The rules list more than {policy.limits.max_scopes} repositories for this caller, too many for one "
+            "request; name those that are needed in scope."
+        )
     if not missing:
-        return advice
-    shown = quote(render(missing[:MAX_SCOPES_NAMED]))
-    more = f" and {len(missing) - MAX_SCOPES_NAMED} more" if len(missing) > MAX_SCOPES_NAMED else ""
+        return CATALOGUE[reason].advice
     if reason is Reason.DENIED_BY_RULE:
-        return f"A deny entry of the policy covers {shown}{more}."
-    return f"The policy does not grant {shown}{more} to this caller{_hint(hints, claims)}."
+        return f"A deny entry of the policy covers {_scopes(missing)}."
+    return f"The policy does not grant {_scopes(missing)} to this caller{_cause(missing, hints, claims.claims)}."
 
 
-def _hint(hints: Sequence[RuleHint], claims: Claims) -> str:
-    """Name the rule about the caller that came nearest: with the fewest failed claims, then the first by name."""
-    failed = [hint for hint in hints if not hint.matched]
-    if not failed:
-        return ""
-    nearest = min(failed, key=lambda hint: (len(hint.failed_claims), hint.name))
+def _cause(missing: Sequence[Scope], hints: Sequence[RuleHint], claims: Claims) -> str:
+    nearest = next((hint for hint in hints if hint.grants and not hint.matched), None)
+    if nearest is None:
+        return f"; no rule about this caller grants {_scopes(missing)}" if missing else ""
     shown = ", ".join(_value(key, claims) for key in nearest.failed_claims[:MAX_CLAIMS_NAMED])
     more = len(nearest.failed_claims) - MAX_CLAIMS_NAMED
     return f"; the rule {nearest.name} does not match because of {shown}" + (f" and {more} more" if more > 0 else "")
+
+
+def _scopes(scopes: Sequence[Scope]) -> str:
+    more = len(scopes) - MAX_SCOPES_NAMED
+    return quote(render(scopes[:MAX_SCOPES_NAMED])) + (f" and {more} more" if more > 0 else "")
 
 
 def _lacking(preset: Preset, claims: Claims) -> str:

@@ -25,7 +25,7 @@ def _key(value: Scalar) -> _Key:
 
 
 def _keys(condition: Condition) -> list[_Key]:
-    return [*condition.literals, *map(_key, condition.integers), *map(_key, condition.truths)]
+    return [*condition.literals, *map(_key, condition.integers), *map(_key, condition.booleans)]
 
 
 class _Shelf(Generic[T]):
@@ -41,7 +41,9 @@ class _Shelf(Generic[T]):
         buckets: dict[_Key, list[T]] = {}
         for entry, condition in entries:
             for key in _keys(condition):
-                buckets.setdefault(key, []).append(entry)
+                bucket = buckets.setdefault(key, [])
+                if not bucket or bucket[-1] is not entry:
+                    bucket.append(entry)
         self._buckets = {key: tuple(bucket) for key, bucket in buckets.items()}
         self._every = tuple(entry for entry, _ in entries) if other_types_hold else None
 
@@ -67,34 +69,47 @@ class _Shelf(Generic[T]):
         return tuple(found.values())
 
 
-class Index(Generic[T]):
-    """File each entry under its most selective literal condition; entries without one are always candidates.
+Clauses: TypeAlias = "Iterable[Sequence[Condition]]"
+"""Conditions that must hold, each alone or as one of several alternatives, of which one must hold."""
 
-    `conditions_of` gives the conditions that must hold for an entry to matter. With `other_types_hold` a claim of
-    another type than a condition names counts as holding, as in the `when` of a deny entry.
+
+class Index(Generic[T]):
+    """File each entry under its most selective clause of literal conditions; entries without one are always candidates.
+
+    `clauses_of` gives what must hold for an entry to matter; an alternative with a wildcard makes its clause useless
+    here. With `other_types_hold` a claim of another type than a condition names counts as holding, as in the `when` of
+    a deny entry.
     """
 
     def __init__(
-        self,
-        entries: Iterable[T],
-        conditions_of: Callable[[T], Iterable[Condition]],
-        *,
-        other_types_hold: bool = False,
+        self, entries: Iterable[T], clauses_of: Callable[[T], Clauses], *, other_types_hold: bool = False
     ) -> None:
         # Only text is filed where other types hold: a condition without text would hold for any text.
         usable = [
-            (entry, [c for c in conditions_of(entry) if c.is_literal and (c.literals or not other_types_hold)])
+            (
+                entry,
+                [
+                    clause
+                    for clause in clauses_of(entry)
+                    if clause and all(c.is_literal and (c.literals or not other_types_hold) for c in clause)
+                ],
+            )
             for entry in entries
         ]
-        frequency = Counter((c.path, key) for _, conditions in usable for c in conditions for key in _keys(c))
+        frequency = Counter(
+            (c.path, key) for _, clauses in usable for clause in clauses for c in clause for key in _keys(c)
+        )
         filed: dict[tuple[ClaimPath, bool], list[tuple[T, Condition]]] = {}
         always: list[T] = []
-        for entry, conditions in usable:
-            if conditions:
-                rarest = min(conditions, key=lambda c: sum(frequency[c.path, key] for key in _keys(c)))
-                filed.setdefault((rarest.path, rarest.folds), []).append((entry, rarest))
-            else:
+        self._repeats = False
+        for entry, clauses in usable:
+            if not clauses:
                 always.append(entry)
+                continue
+            rarest = min(clauses, key=lambda clause: sum(frequency[c.path, key] for c in clause for key in _keys(c)))
+            self._repeats = self._repeats or len(rarest) > 1
+            for condition in rarest:
+                filed.setdefault((condition.path, condition.folds), []).append((entry, condition))
         self._always = tuple(always)
         self._shelves = tuple(
             _Shelf(path, listed, folds=folds, other_types_hold=other_types_hold)
@@ -106,8 +121,11 @@ class Index(Generic[T]):
         found = list(self._always)
         for shelf in self._shelves:
             found.extend(shelf.find(claims))
-        return found
+        return list({id(entry): entry for entry in found}.values()) if self._repeats else found
 
     def groups(self, claims: Claims) -> list[Sequence[T]]:
-        """Return the candidates as they are filed, each group in the order in which the entries came; copies none."""
+        """Return the candidates as they are filed, each group in the order in which the entries came; copies none.
+
+        An entry that is filed under several alternatives may be in several groups.
+        """
         return [self._always, *(shelf.find(claims) for shelf in self._shelves)]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import datetime
 import hashlib
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from vending.entra.identity import Identity, resolve
 from vending.policy.engine.conditions import Condition
@@ -77,7 +76,7 @@ class PolicyIssuer:
     preset: Preset
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Grant:
     """What a rule grants in one registry, or a deny entry takes away."""
 
@@ -90,22 +89,55 @@ class Grant:
     catalog: bool
 
     def covers(self, repository: str) -> bool:
-        """Tell whether an exact name or a pattern covers a repository; templates depend on the caller."""
-        return repository in self.names or any(glob.matches(repository) for glob in self.globs)
+        """Return whether an exact name or a pattern covers a repository; templates depend on the caller."""
+        if repository in self.names:
+            return True
+        return any(glob.matches(repository) for glob in self.globs)
+
+
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """One of several sets of conditions, of which at least one must hold as a whole.
+
+    `exempt` are the issuer's refused triggers that it names literally, `identity` those of its conditions that are on
+    identity claims.
+    """
+
+    conditions: tuple[Condition, ...]
+    exempt: frozenset[int]
+    identity: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """When an entry counts: from `start` until just before `end`, in seconds since the epoch.
+
+    `not_before` and `expires` are what the file says, as text.
+    """
+
+    start: float = -math.inf
+    end: float = math.inf
+    not_before: str | None = None
+    expires: str | None = None
+
+
+ALWAYS: Final = Span()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rule:
     """A rule as one of its issuers sees it.
 
-    `expires_at` is the first second (since the epoch) at which the rule no longer counts. `exempt` are the issuer's
-    refused triggers that the rule names literally. `identity` are those of the `when` conditions that are on identity
-    claims, and `about` says that one of them is free of wildcards. `origin` is `file:line:column`, where known.
+    All of `when` must hold, one alternative of each group in `when_any`, and nothing of `unless`. `exempt` are the
+    issuer's refused triggers that `when` names literally. `identity` are those of the `when` conditions that are on
+    identity claims, and `about` says that a condition without wildcards on one must hold. `origin` is
+    `file:line:column`, where known.
     """
 
     name: str
     issuer: str
     when: tuple[Condition, ...]
+    when_any: tuple[tuple[Alternative, ...], ...]
     unless: tuple[Condition, ...]
     grants: tuple[Grant, ...]
     exempt: frozenset[int]
@@ -113,20 +145,24 @@ class Rule:
     about: bool
     enforced: bool
     enabled: bool
-    expires: datetime.date | None = None
-    expires_at: float = math.inf
+    span: Span = ALWAYS
     origin: str | None = None
+
+
+Section: TypeAlias = Literal["deny", "never"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Deny:
-    """A deny entry as one issuer sees it."""
+    """A deny entry, or a `never` entry, as one issuer sees it."""
 
     name: str
+    section: Section
     when: tuple[Condition, ...]
     unless: tuple[Condition, ...]
     covers: Grant
     enabled: bool
+    span: Span = ALWAYS
     origin: str | None = None
 
 
@@ -134,13 +170,15 @@ class Deny:
 class IssuerRules:
     """Everything that the policy says about callers of one issuer.
 
-    `rules` and `denies` are complete, in the order of the file; the indexes hold the enabled ones. `refused` are the
-    issuer's refused triggers, as conditions.
+    `rules` and `denies` (with the `never` entries behind them) are complete, in the order of the file; the indexes hold
+    the enabled ones. `refused` are the issuer's refused triggers, as conditions. `reads` are the claims, sorted, that
+    an enabled entry or a refused trigger looks at, whatever its mode.
     """
 
     rules: tuple[Rule, ...]
     denies: tuple[Deny, ...]
     refused: tuple[Condition, ...]
+    reads: tuple[str, ...]
     by_condition: Index[Rule]
     by_identity: Index[Rule]
     denies_by_condition: Index[Deny]

@@ -1,55 +1,60 @@
-"""Explain a decision to the policy's owner: every rule and deny entry, condition by condition. Uses the evaluator that
-decides; never shown to callers, since it reveals rules that are not about them.
+"""Explain a decision to the policy's owner: every rule and deny entry, condition by condition. Tells the story of one
+evaluation; never shown to callers, since it reveals rules that are not about them.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from vending.acr.scope import CATALOG, Scope, repository
 from vending.oidc.claim_path import lookup
 from vending.policy.engine.conditions import Condition, Scalar, State
-from vending.policy.engine.decide import (
-    ENUMERABLE_ACTIONS,
-    Decision,
-    active_triggers,
-    conditions_hold,
-    decide,
-    denied_by,
-    deny_holds,
-    granted_actions,
-    listed_names,
-)
+from vending.policy.engine.decide import Decision, Evaluation, conclude, evaluate
+from vending.policy.engine.granting import gifts, losses
+from vending.policy.engine.matching import alternative_holds, deny_holds, is_exempt, is_in_force, rule_holds
 
 if TYPE_CHECKING:
-    import datetime
+    from collections.abc import Iterable
 
     from vending.oidc.types import Claims, JsonValue, VerifiedClaims
-    from vending.policy.engine.policy import Deny, Grant, Policy, Rule
+    from vending.policy.engine.granting import Gift
+    from vending.policy.engine.policy import Alternative, Deny, Grant, Policy, Rule, Section, Span
 
-Status: TypeAlias = Literal["matched", "not_matched", "trigger_refused", "expired", "disabled"]
+Status: TypeAlias = Literal["matched", "not_matched", "trigger_refused", "not_yet", "expired", "disabled"]
 
-_CLEARS_UNLESS: Final = State.FAILS
+_MEETS_WHEN: Final = (State.HOLDS,)
+_CLEARS_UNLESS: Final = (State.FAILS,)
+_DENIES: Final = (State.HOLDS, State.OTHER_TYPE)
 
 
 @dataclass(frozen=True, slots=True)
 class ConditionTrace:
-    """Say how one condition stands: what the file accepts, what the token has (None: nothing), and whether that serves
-    the entry that has the condition."""
+    """Say what one condition makes of the token: what the file accepts (nothing, with `absent`), what the token has
+    (None: nothing), and whether that serves the entry that has the condition."""
 
     claim: str
     accepted: tuple[Scalar, ...]
+    absent: bool
     actual: JsonValue
     state: State
     satisfied: bool
 
 
 @dataclass(frozen=True, slots=True)
+class AlternativeTrace:
+    """Say whether one alternative of `when_any` holds, and why."""
+
+    holds: bool
+    conditions: tuple[ConditionTrace, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class GrantTrace:
     """Say what one grant gives of what was asked (of what can be listed, where nothing was).
 
-    `filled` pairs each template with the name that it makes for the caller, None where it makes none.
+    `filled` pairs each template with the names and patterns that it makes for the caller.
     """
 
     registry: str
@@ -58,20 +63,22 @@ class GrantTrace:
     actions: tuple[str, ...]
     catalog: bool
     entries: tuple[str, ...]
-    filled: tuple[tuple[str, str | None], ...]
+    filled: tuple[tuple[str, tuple[str, ...]], ...]
     gives: tuple[Scope, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class RuleTrace:
-    """Say how one rule stands. `counts` tells whether its grants count: it matched and is enforced."""
+    """Say what becomes of one rule. `counts` tells whether its grants count: it matched and is enforced."""
 
     name: str
     origin: str | None
     status: Status
     enforced: bool
-    expires: datetime.date | None
+    not_before: str | None
+    expires: str | None
     when: tuple[ConditionTrace, ...]
+    when_any: tuple[tuple[AlternativeTrace, ...], ...]
     unless: tuple[ConditionTrace, ...]
     grants: tuple[GrantTrace, ...]
 
@@ -79,17 +86,31 @@ class RuleTrace:
     def counts(self) -> bool:
         return self.status == "matched" and self.enforced
 
+    @property
+    def gives(self) -> bool:
+        """Return whether the rule gives, or would give if it matched, some of what was asked."""
+        return any(grant.gives for grant in self.grants)
+
+    @property
+    def distance(self) -> int:
+        """Return how many conditions keep the rule from matching."""
+        failed = sum(not condition.satisfied for condition in (*self.when, *self.unless))
+        return failed + sum(not any(alternative.holds for alternative in group) for group in self.when_any)
+
 
 @dataclass(frozen=True, slots=True)
 class DenyTrace:
-    """Say how one deny entry stands, and what it takes away of what was asked."""
+    """Say what becomes of one deny or never entry, and what it takes away of what would be granted."""
 
     name: str
+    section: Section
     origin: str | None
     enabled: bool
     holds: bool
-    """Enabled, and its conditions hold for the caller."""
+    """Enabled, within its time, and its conditions hold for the caller."""
     registry: str | None
+    not_before: str | None
+    expires: str | None
     when: tuple[ConditionTrace, ...]
     unless: tuple[ConditionTrace, ...]
     takes: tuple[Scope, ...]
@@ -112,101 +133,109 @@ class Trace:
 def trace(policy: Policy, claims: VerifiedClaims, registry: str, scopes: tuple[Scope, ...] | None, now: float) -> Trace:
     """Decide, and explain every rule and deny entry of the caller's issuer. Takes what `decide` takes."""
     rules = policy.rules[claims.issuer]
-    decision = decide(policy, claims, registry, scopes, now)
-    triggers = active_triggers(rules, claims.claims)
-    traced = tuple(_rule(rule, claims.claims, registry, scopes, now, triggers) for rule in rules.rules)
-    asked = scopes
-    if asked is None:
-        listed = (scope for rule in traced if rule.counts for grant in rule.grants for scope in grant.gives)
-        asked = tuple(dict.fromkeys(listed))
+    found = evaluate(policy, claims, registry, scopes, now)
+    triggers = sorted(found.matched.triggers)
     return Trace(
-        decision=decision,
+        decision=conclude(policy, claims, found, now),
         issuer=claims.issuer,
         registry=registry,
         asked=scopes,
-        triggers=tuple((rules.refused[n].key, rules.refused[n].values[0]) for n in sorted(triggers)),
-        rules=traced,
-        denies=tuple(_deny(deny, claims.claims, registry, asked) for deny in rules.denies),
+        triggers=tuple((rules.refused[n].key, rules.refused[n].values[0]) for n in triggers),
+        rules=tuple(_rule(rule, found, claims.claims, now) for rule in rules.rules),
+        denies=tuple(_deny(deny, found, claims.claims, now) for deny in rules.denies),
     )
 
 
-def _rule(
-    rule: Rule,
-    claims: Claims,
-    registry: str,
-    scopes: tuple[Scope, ...] | None,
-    now: float,
-    triggers: frozenset[int],
-) -> RuleTrace:
+def _rule(rule: Rule, found: Evaluation, claims: Claims, now: float) -> RuleTrace:
+    given = {
+        id(grant): list(some) for grant, some in groupby(gifts(rule, found.registry, found.asked, claims), _grant_of)
+    }
     return RuleTrace(
         name=rule.name,
         origin=rule.origin,
-        status=_status(rule, claims, now, triggers),
+        status=_status(rule, found, claims, now),
         enforced=rule.enforced,
-        expires=rule.expires,
-        when=tuple(_condition(condition, claims, (State.HOLDS,)) for condition in rule.when),
-        unless=tuple(_condition(condition, claims, (_CLEARS_UNLESS,)) for condition in rule.unless),
-        grants=tuple(_grant(grant, claims, registry, scopes) for grant in rule.grants),
+        not_before=rule.span.not_before,
+        expires=rule.span.expires,
+        when=_conditions(rule.when, claims, _MEETS_WHEN),
+        when_any=tuple(tuple(_alternative(one, claims) for one in group) for group in rule.when_any),
+        unless=_conditions(rule.unless, claims, _CLEARS_UNLESS),
+        grants=tuple(_grant(grant, found, claims, given.get(id(grant), [])) for grant in rule.grants),
     )
 
 
-def _status(rule: Rule, claims: Claims, now: float, triggers: frozenset[int]) -> Status:
+def _grant_of(gift: Gift) -> Grant:
+    return gift.grant
+
+
+def _status(rule: Rule, found: Evaluation, claims: Claims, now: float) -> Status:
     if not rule.enabled:
         return "disabled"
-    if now >= rule.expires_at:
-        return "expired"
-    if not conditions_hold(rule, claims):
+    if not is_in_force(rule.span, now):
+        return _time_status(rule.span, now)
+    if not rule_holds(rule, claims):
         return "not_matched"
-    return "matched" if triggers <= rule.exempt else "trigger_refused"
+    return "matched" if is_exempt(rule, found.matched.triggers, claims) else "trigger_refused"
 
 
-def _condition(condition: Condition, claims: Claims, satisfying: tuple[State, ...]) -> ConditionTrace:
-    state = condition.test(claims)
-    return ConditionTrace(
-        claim=condition.key,
-        accepted=condition.values,
-        actual=lookup(claims, condition.path),
-        state=state,
-        satisfied=state in satisfying,
+def _time_status(span: Span, now: float) -> Literal["not_yet", "expired"]:
+    return "not_yet" if now < span.start else "expired"
+
+
+def _alternative(alternative: Alternative, claims: Claims) -> AlternativeTrace:
+    conditions = _conditions(alternative.conditions, claims, _MEETS_WHEN)
+    return AlternativeTrace(alternative_holds(alternative, claims), conditions)
+
+
+def _conditions(
+    conditions: Iterable[Condition], claims: Claims, satisfying: tuple[State, ...]
+) -> tuple[ConditionTrace, ...]:
+    tested = ((condition, condition.test(claims)) for condition in conditions)
+    return tuple(
+        ConditionTrace(
+            claim=condition.key,
+            accepted=condition.values,
+            absent=condition.absent,
+            actual=lookup(claims, condition.path),
+            state=state,
+            satisfied=state in satisfying,
+        )
+        for condition, state in tested
     )
 
 
-def _grant(grant: Grant, claims: Claims, registry: str, scopes: tuple[Scope, ...] | None) -> GrantTrace:
-    applies = grant.registry == registry
+def _grant(grant: Grant, found: Evaluation, claims: Claims, given: list[Gift]) -> GrantTrace:
+    reaches = ((template.text, template.reach(claims)) for template in grant.templates)
     return GrantTrace(
         registry=str(grant.registry),
-        applies=applies,
+        applies=grant.registry == found.registry,
         actions=grant.actions,
         catalog=grant.catalog,
         entries=(*sorted(grant.names), *(g.text for g in grant.globs), *(t.text for t in grant.templates)),
-        filled=tuple((template.text, template.fill(claims)) for template in grant.templates),
-        gives=_gives(grant, claims, scopes) if applies else (),
+        filled=tuple((text, (*reach.names, *(glob.text for glob in reach.globs))) for text, reach in reaches),
+        gives=_scopes((gift.name, gift.actions) for gift in given),
     )
 
 
-def _gives(grant: Grant, claims: Claims, scopes: tuple[Scope, ...] | None) -> tuple[Scope, ...]:
-    if scopes is None:
-        actions = ENUMERABLE_ACTIONS.intersection(grant.actions)
-        return tuple(repository(name, actions) for name in sorted(listed_names(grant, claims)) if actions)
-    given = ((scope, granted_actions(grant, scope, claims)) for scope in scopes)
-    return tuple(
-        CATALOG if scope.is_catalog else repository(scope.name, actions) for scope, actions in given if actions
-    )
-
-
-def _deny(deny: Deny, claims: Claims, registry: str, asked: tuple[Scope, ...]) -> DenyTrace:
-    holds = deny.enabled and deny_holds(deny, claims)
-    applies = holds and deny.covers.registry in {None, registry}
-    taken = ((scope, [a for a in scope.actions if denied_by([deny], scope, a)]) for scope in asked if applies)
+def _deny(deny: Deny, found: Evaluation, claims: Claims, now: float) -> DenyTrace:
+    holds = deny.enabled and is_in_force(deny.span, now) and deny_holds(deny, claims)
+    applies = holds and deny.covers.registry in {None, found.registry}
+    taken = (loss for name, actions in found.given.items() if applies for loss in losses([deny], name, actions))
     return DenyTrace(
         name=deny.name,
+        section=deny.section,
         origin=deny.origin,
         enabled=deny.enabled,
         holds=holds,
         registry=deny.covers.registry,
-        when=tuple(_condition(condition, claims, (State.HOLDS, State.OTHER_TYPE)) for condition in deny.when),
-        unless=tuple(_condition(condition, claims, (State.HOLDS,)) for condition in deny.unless),
-        takes=tuple(
-            CATALOG if scope.is_catalog else repository(scope.name, actions) for scope, actions in taken if actions
-        ),
+        not_before=deny.span.not_before,
+        expires=deny.span.expires,
+        when=_conditions(deny.when, claims, _DENIES),
+        unless=_conditions(deny.unless, claims, _MEETS_WHEN),
+        takes=_scopes((loss.name, loss.actions) for loss in taken),
     )
+
+
+def _scopes(parts: Iterable[tuple[str | None, tuple[str, ...]]]) -> tuple[Scope, ...]:
+    scopes = [CATALOG if name is None else repository(name, actions) for name, actions in parts]
+    return tuple(dict.fromkeys(scopes))

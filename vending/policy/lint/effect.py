@@ -38,9 +38,9 @@ def duplicate_rule(rule: RuleSubject, view: View, now: float) -> Findings:
 def expired_rule(rule: RuleSubject, view: View, now: float) -> Findings:
     """Find rules whose last valid day has passed."""
     compiled = rule.compiled[0]
-    if compiled.enabled and now >= compiled.expires_at:
+    if compiled.enabled and now >= compiled.span.end:
         yield finding(
             Lint.EXPIRED_RULE,
             (*rule.path, "expires"),
-            f"the last valid day was {compiled.expires}; remove the rule, or write a later day",
+            f"it expired with {compiled.span.expires}; remove the rule, or write a later day",
         )

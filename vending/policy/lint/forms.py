@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vending.oidc.claim_path import ClaimPath, parse_key
+from vending.oidc.claim_path import ClaimPath, parse_key, write_key
 from vending.policy.lint.codes import Lint, finding
 
 if TYPE_CHECKING:
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 def form_of(preset: Preset, claim: ClaimPath) -> Form | None:
     """Return what the values of a claim look like; None where they may be anything."""
-    known = preset.claims.get(written(claim))
+    known = preset.claims.get(write_key(claim))
     return known.form if known is not None else None
 
 
 def replacement(preset: Preset, claim: ClaimPath) -> str:
     """Return the immutable claim that says the same as one whose value can change hands; empty where there is none."""
-    known = preset.claims.get(written(claim))
+    known = preset.claims.get(write_key(claim))
     return known.instead if known is not None else ""
 
 
@@ -72,8 +72,3 @@ def _one_edit_apart(one: str, other: str) -> bool:
         return len(long) == len(short) + 1 and short[start:] == long[start + 1 :]
     swapped = long[start : start + 2][::-1] + long[start + 2 :]
     return short != long and (short[start + 1 :] == long[start + 1 :] or short[start:] == swapped)
-
-
-def written(claim: ClaimPath) -> str:
-    """Write a claim as the tables of presets do."""
-    return claim[0] if len(claim) == 1 else "".join(f"/{part.replace('~', '~0').replace('/', '~1')}" for part in claim)

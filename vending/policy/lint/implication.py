@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, TypeGuard
 
 from vending.oidc.claim_path import ClaimPath, fold
 from vending.policy.engine.conditions import Condition, Scalar, State
+from vending.policy.engine.containment import contains
 from vending.policy.engine.globs import is_literal
-from vending.policy.lint.containment import contains
 
 if TYPE_CHECKING:
     from vending.oidc.types import Claims, JsonValue

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vending.oidc.claim_path import parse_key
+from vending.oidc.claim_path import parse_key, write_key
 from vending.policy.engine.repositories import Insertion, compile_template
 from vending.policy.lint.codes import Findings, Lint, finding
-from vending.policy.lint.forms import form_of, replacement, unknown, written
+from vending.policy.lint.forms import form_of, replacement, unknown
 from vending.policy.lint.implication import claims_with
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def templates(rule: RuleSubject, view: View, now: float) -> Findings:
     for path, _, text in rule.entries():
         if "{" not in text:
             continue
-        for part in compile_template(text, view.maps).parts:
+        for part in compile_template(text, view.loaded.model.maps).parts:
             if isinstance(part, Insertion):
                 found = filter(None, (_judge(part, issuer, rule, path) for issuer in rule.issuers))
                 yield from [first for first in [next(found, None)] if first is not None]
@@ -29,7 +29,7 @@ def templates(rule: RuleSubject, view: View, now: float) -> Findings:
 
 def _judge(part: Insertion, issuer: PolicyIssuer, rule: RuleSubject, path: Location) -> Finding | None:
     """Say what is wrong with an insertion for one issuer; the worst first."""
-    preset, key = issuer.preset, written(part.path)
+    preset, key = issuer.preset, write_key(part.path)
     not_known = unknown(issuer, part.path, key, path, "this grants nothing")
     if not_known is not None:
         return not_known
@@ -58,7 +58,7 @@ def _judge(part: Insertion, issuer: PolicyIssuer, rule: RuleSubject, path: Locat
 
 def _never_fits(part: Insertion, issuer: PolicyIssuer) -> str | None:
     """Say that no value of a claim is part of a name, and what to write instead; None where some may be."""
-    form, key = form_of(issuer.preset, part.path), written(part.path)
+    form, key = form_of(issuer.preset, part.path), write_key(part.path)
     if form is None or part.table is not None:
         return None
     claims = claims_with(part.path, form.example)

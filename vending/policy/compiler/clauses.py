@@ -1,0 +1,247 @@
+"""Compile the conditions of rules and deny entries, with what they `use` and the lists they name, for one issuer.
+
+Everything is expanded here: the decision knows neither named conditions nor lists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from vending.oidc.claim_path import ClaimPath, parse_key
+from vending.policy.engine.conditions import Condition, compile_absent, compile_condition
+from vending.policy.engine.globs import compile_glob, is_literal
+from vending.policy.engine.policy import Alternative
+from vending.policy.language.models import Absent, DenyModel, InList, NamedConditionModel, RuleModel, as_list
+from vending.policy.language.problems import Code, Finding, Location
+from vending.policy.providers.preset import ClaimType
+from vending.policy.providers.presets import PRESETS
+
+if TYPE_CHECKING:
+    from vending.policy.engine.conditions import Scalar
+    from vending.policy.language.models import ConditionValue
+    from vending.policy.providers.preset import Preset
+
+_NOTHING: Final[tuple[Condition, ...]] = ()
+_NO_GROUPS: Final[tuple[tuple[Alternative, ...], ...]] = ()
+_NO_TRIGGERS: Final[frozenset[int]] = frozenset()
+
+
+_LEAVES_OUT: Final = frozenset({Code.POINTER, Code.REFERENCE, Code.CONFLICT})
+"""Findings about conditions that cannot be compiled at all, so that nobody can say what they would require."""
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """A preset with its claims as paths, so that `repository_id` and `/repository_id` are one claim."""
+
+    preset: Preset
+    identity: frozenset[ClaimPath]
+    pins: frozenset[ClaimPath]
+    folded: frozenset[ClaimPath]
+    prefix_free: frozenset[ClaimPath]
+    types: Mapping[ClaimPath, ClaimType]
+    refused: tuple[Condition, ...]
+
+    @classmethod
+    def of(cls, preset: Preset) -> Provider:
+        """Look at a preset."""
+        paths = parse_key
+        folded = frozenset(map(paths, preset.folded))
+        return cls(
+            preset=preset,
+            identity=frozenset(map(paths, preset.identity)),
+            pins=frozenset(map(paths, preset.pins)),
+            folded=folded,
+            prefix_free=frozenset(map(paths, preset.prefix_free)),
+            types={paths(key): claim.type for key, claim in preset.claims.items()},
+            refused=tuple(
+                compile_condition(key, paths(key), [value], folds=paths(key) in folded) for key, value in preset.refused
+            ),
+        )
+
+    def type_of(self, path: ClaimPath) -> ClaimType | None:
+        """Return the JSON type of a claim; None where it is not known."""
+        known = self.types.get(path)
+        return self.preset.type_of(path[0]) if known is None and len(path) == 1 else known
+
+    def exempt(self, when: Iterable[Condition]) -> frozenset[int]:
+        """Return the refused triggers that conditions name literally."""
+        listed = list(when) if self.refused else []
+        named = [
+            number
+            for number, refused in enumerate(self.refused)
+            if any(condition.path == refused.path and condition.names(refused.values[0]) for condition in listed)
+        ]
+        return frozenset(named) if named else _NO_TRIGGERS
+
+
+ANY_PROVIDER: Final = Provider.of(PRESETS["generic"])
+"""Judges what names no issuer that exists: it knows no claims, so whatever it objects to is wrong for every issuer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clauses:
+    """The conditions of one entry as one issuer sees them; `complete` where every one that is written could be used."""
+
+    when: tuple[Condition, ...]
+    when_any: tuple[tuple[Alternative, ...], ...]
+    unless: tuple[Condition, ...]
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """Conditions as they are written, and where."""
+
+    conditions: Mapping[str, ConditionValue]
+    path: Location
+
+
+@dataclass(slots=True)
+class ClauseCompiler:
+    """Compile conditions; `findings` gathers what is wrong with them."""
+
+    named: Mapping[str, NamedConditionModel]
+    lists: Mapping[str, list[Scalar]]
+    findings: list[Finding] = field(default_factory=list)
+    _paths: dict[str, ClaimPath] = field(default_factory=dict)
+    _cache: dict[tuple[object, ...], Condition] = field(default_factory=dict)
+
+    def compile(self, entry: RuleModel | DenyModel, path: Location, provider: Provider) -> Clauses:
+        """Compile all conditions that an entry has or uses, for callers of one provider."""
+        before = len(self.findings)
+        used = list(self._used(entry, path)) if entry.use else []
+        whens = [_Piece(entry.when or {}, (*path, "when")), *(piece for part in used for piece in _when(part))]
+        groups = list(_groups(entry, path)) if isinstance(entry, RuleModel) and entry.when_any else []
+        groups += [group for part in used for group in _groups(*part)]
+        unlesses = [_Piece(entry.unless or {}, (*path, "unless")), *(piece for part in used for piece in _unless(part))]
+        return Clauses(
+            when=self._all(whens, provider),
+            when_any=tuple(tuple(self._alternative(one, provider) for one in group) for group in groups) or _NO_GROUPS,
+            unless=self._all(unlesses, provider),
+            complete=all(finding.code not in _LEAVES_OUT for finding in self.findings[before:]),
+        )
+
+    def check_named(self) -> None:
+        """Judge every named condition by itself, so that one that nothing uses is not left unread."""
+        for name, part in self.named.items():
+            place: Location = ("conditions", name)
+            if not (part.when or part.when_any or part.unless):
+                self._add(place, Code.EMPTY, "there is no condition here; add when, when_any or unless", at_key=True)
+            for piece in (
+                *_when((part, place)),
+                *_unless((part, place)),
+                *(p for g in _groups(part, place) for p in g),
+            ):
+                self._all([piece], ANY_PROVIDER)
+        for name, values in self.lists.items():
+            self._usable(values, ("lists", name))
+
+    def _add(self, path: Location, code: Code, message: str, *, at_key: bool = False) -> None:
+        self.findings.append(Finding(path, code, message, at_key))
+
+    def _used(self, entry: RuleModel | DenyModel, path: Location) -> Iterator[tuple[NamedConditionModel, Location]]:
+        seen: set[str] = set()
+        for number, name in enumerate(as_list(entry.use)):
+            place = (*path, "use", number) if isinstance(entry.use, list) else (*path, "use")
+            if name in seen:
+                self._add(place, Code.DUPLICATE_NAME, f"duplicate condition {name!r}; remove one")
+            elif name not in self.named:
+                known = ", ".join(sorted(self.named)[:20]) or "none"
+                self._add(place, Code.REFERENCE, f"unknown condition {name!r}; expected one of {known}")
+            elif isinstance(entry, DenyModel) and self.named[name].when_any:
+                self._add(place, Code.CONFLICT, f"{name!r} has when_any, which is for rules; write one entry for each")
+            else:
+                yield self.named[name], ("conditions", name)
+            seen.add(name)
+
+    def _alternative(self, piece: _Piece, provider: Provider) -> Alternative:
+        conditions = self._all([piece], provider)
+        identity = tuple(condition for condition in conditions if condition.path in provider.identity)
+        return Alternative(conditions, provider.exempt(conditions), identity)
+
+    def _all(self, pieces: Iterable[_Piece], provider: Provider) -> tuple[Condition, ...]:
+        compiled = (
+            self._condition(key, value, (*piece.path, key), provider)
+            for piece in pieces
+            for key, value in piece.conditions.items()
+        )
+        return tuple(condition for condition in compiled if condition is not None) or _NOTHING
+
+    def _condition(self, key: str, value: ConditionValue, path: Location, provider: Provider) -> Condition | None:
+        claim = self._path(key, path)
+        if claim is None:
+            return None
+        if isinstance(value, Absent):
+            return self._cache.setdefault((key, Absent), compile_absent(key, claim))
+        if isinstance(value, InList):
+            return self._listed(key, claim, value.name, path, provider)
+        values = value if isinstance(value, list) else [value]
+        return self._compiled(key, claim, values, path, provider, one=not isinstance(value, list))
+
+    def _listed(self, key: str, claim: ClaimPath, name: str, path: Location, provider: Provider) -> Condition | None:
+        if name not in self.lists:
+            known = ", ".join(sorted(self.lists)[:20]) or "none"
+            self._add((*path, "in"), Code.REFERENCE, f"unknown list {name!r}; expected one of {known}")
+            return None
+        return self._compiled(key, claim, self.lists[name], ("lists", name), provider, one=False)
+
+    def _compiled(
+        self, key: str, claim: ClaimPath, values: list[Scalar], path: Location, provider: Provider, *, one: bool
+    ) -> Condition:
+        kind = provider.type_of(claim)
+        for number, item in enumerate(values):
+            if kind is not None and not kind.accepts(item):
+                self._add(
+                    path if one else (*path, number),
+                    Code.CLAIM_TYPE,
+                    f"{key} is {kind.value} in tokens of {provider.preset.name}, and this is not; "
+                    + ("put quotes around it" if kind is ClaimType.TEXT else f"write {kind.value}"),
+                )
+        folds = claim in provider.folded
+        # Python holds 1 and True for equal, so the key of the cache has their types.
+        cached = (key, folds, *((type(item), item) for item in values))
+        compiled = self._cache.get(cached)
+        if compiled is None:
+            try:
+                compiled = self._cache[cached] = compile_condition(key, claim, values, folds=folds)
+            except ValueError:
+                usable = self._usable(values, path, one=one)
+                compiled = compile_condition(key, claim, usable, folds=folds)
+        return compiled
+
+    def _usable(self, values: list[Scalar], path: Location, *, one: bool = False) -> list[Scalar]:
+        """Report every value with a wrong pattern, and return the others; a condition left without any pins."""
+        usable: list[Scalar] = []
+        for number, item in enumerate(values):
+            try:
+                if isinstance(item, str) and not is_literal(item):
+                    compile_glob(item)
+                usable.append(item)
+            except ValueError as error:
+                self._add(path if one else (*path, number), Code.PATTERN, str(error))
+        return usable
+
+    def _path(self, key: str, path: Location) -> ClaimPath | None:
+        claim = self._paths.get(key)
+        if claim is None:
+            try:
+                claim = self._paths[key] = parse_key(key)
+            except ValueError as error:
+                self._add(path, Code.POINTER, f"{key!r} names no claim: {error}", at_key=True)
+        return claim
+
+
+def _when(part: tuple[NamedConditionModel, Location]) -> Iterator[_Piece]:
+    yield _Piece(part[0].when, (*part[1], "when"))
+
+
+def _unless(part: tuple[NamedConditionModel, Location]) -> Iterator[_Piece]:
+    yield _Piece(part[0].unless, (*part[1], "unless"))
+
+
+def _groups(entry: RuleModel | NamedConditionModel, path: Location) -> Iterator[list[_Piece]]:
+    if entry.when_any:
+        yield [_Piece(one, (*path, "when_any", number)) for number, one in enumerate(entry.when_any)]

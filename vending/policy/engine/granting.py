@@ -1,0 +1,96 @@
+"""What a rule grants of what is asked, and what a deny entry takes away of that. Looks at no conditions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from vending.acr.scope import CATALOG_ACTION
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from vending.acr.scope import Scope
+    from vending.oidc.types import Claims
+    from vending.policy.engine.policy import Deny, Grant, Rule
+    from vending.policy.engine.repositories import Reach
+
+LISTED_ACTIONS: Final = frozenset({"pull", "push", "metadata_read"})
+"""What a request without `scope` may get: nothing that destroys, and not the catalog."""
+
+
+class Gift(NamedTuple):
+    """Actions on one repository (None: the catalog) that a grant of a rule gives."""
+
+    rule: Rule
+    grant: Grant
+    name: str | None
+    actions: tuple[str, ...]
+
+
+class Loss(NamedTuple):
+    """Actions on one repository (None: the catalog) that a deny entry takes away."""
+
+    deny: Deny
+    name: str | None
+    actions: tuple[str, ...]
+
+
+def gifts(rule: Rule, registry: str, asked: Sequence[Scope] | None, claims: Claims) -> Iterator[Gift]:
+    """Say what a rule gives of the scopes asked for in a registry; None asks for all that is named one by one.
+
+    Each pattern is matched once for each repository.
+    """
+    for grant in rule.grants:
+        if grant.registry == registry:
+            yield from _listed(rule, grant, claims) if asked is None else _asked(rule, grant, asked, claims)
+
+
+def _asked(rule: Rule, grant: Grant, asked: Sequence[Scope], claims: Claims) -> Iterator[Gift]:
+    reaches: list[Reach] | None = None
+    for scope in asked:
+        if scope.is_catalog:
+            if grant.catalog:
+                yield Gift(rule, grant, None, (CATALOG_ACTION,))
+            continue
+        actions = tuple(action for action in scope.actions if action in grant.actions)
+        if not actions:
+            continue
+        name = scope.name
+        if not grant.covers(name):
+            if reaches is None:
+                reaches = [template.reach(claims) for template in grant.templates]
+            if not any(name in reach.names or any(glob.matches(name) for glob in reach.globs) for reach in reaches):
+                continue
+        yield Gift(rule, grant, name, actions)
+
+
+def _listed(rule: Rule, grant: Grant, claims: Claims) -> Iterator[Gift]:
+    actions = tuple(action for action in grant.actions if action in LISTED_ACTIONS)
+    if actions:
+        for name in listed_names(grant, claims):
+            yield Gift(rule, grant, name, actions)
+
+
+def listed_names(grant: Grant, claims: Claims) -> list[str]:
+    """Return the repositories that a grant names one by one: exact, templated and mapped names."""
+    return [*grant.names, *(name for template in grant.templates for name in template.reach(claims).names)]
+
+
+def has_patterns(grant: Grant, claims: Claims) -> bool:
+    """Return whether a grant covers repositories that it does not name, with an action that could be listed."""
+    if LISTED_ACTIONS.isdisjoint(grant.actions):
+        return False
+    return bool(grant.globs) or any(template.reach(claims).globs for template in grant.templates)
+
+
+def losses(denies: Sequence[Deny], name: str | None, actions: set[str]) -> Iterator[Loss]:
+    """Say what deny entries take away of the actions that would be granted on a repository (None: the catalog)."""
+    for deny in denies:
+        covers = deny.covers
+        if name is None:
+            if covers.catalog:
+                yield Loss(deny, None, (CATALOG_ACTION,))
+            continue
+        taken = tuple(action for action in covers.actions if action in actions)
+        if taken and covers.covers(name):
+            yield Loss(deny, name, taken)
