@@ -11,6 +11,7 @@ from vending.policy.providers.preset import (
     MINUTE,
     Address,
     ClaimType,
+    Gate,
     Preset,
     Sample,
     frozen,
@@ -83,6 +84,10 @@ PRESET: Final = Preset(
     lifetime=15 * MINUTE,
     job=("run_id", "rpo_ref", "rpo_ver"),
     claims=_CLAIMS,
+    units=frozenset({"def_id", "rpo_id"}),
+    gates={"rpo_ref": Gate.REF, "rpo_ver": Gate.FLAG},
+    unreviewed=(("rpo_ref", "refs/pull/**"),),
+    deep=frozenset({"rpo_ref"}),
     samples=samples(
         default=_DEFAULT,
         service_connection=varied(

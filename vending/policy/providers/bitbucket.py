@@ -10,6 +10,7 @@ from vending.policy.providers.forms import BRACED_GUID, GUID
 from vending.policy.providers.preset import (
     HOUR,
     Address,
+    Gate,
     Preset,
     Sample,
     frozen,
@@ -69,6 +70,9 @@ PRESET: Final = Preset(
     claims=_CLAIMS,
     # https://www.atlassian.com/blog/bitbucket/bitbucket-pipelines-oidc-now-supports-multiple-audiences
     extra_audience=re.compile(rf"ari:cloud:bitbucket::workspace/{GUID.pattern.pattern}"),
+    units=frozenset({"repositoryUuid"}),
+    gates={"branchName": Gate.BRANCH, "deploymentEnvironmentUuid": Gate.ENVIRONMENT},
+    deep=frozenset({"branchName"}),
     samples=samples(
         default=_DEFAULT,
         custom_audience=varied(

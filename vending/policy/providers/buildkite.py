@@ -11,6 +11,7 @@ from vending.policy.providers.preset import (
     MINUTE,
     Address,
     ClaimType,
+    Gate,
     Preset,
     Sample,
     frozen,
@@ -82,6 +83,15 @@ PRESET: Final = Preset(
     job=("job_id", "build_number", "build_branch", "build_tag", "build_commit"),
     claims=_CLAIMS,
     prefixes=("agent_tag:",),
+    units=frozenset({"pipeline_id", "pipeline_slug"}),
+    gates={
+        "build_branch": Gate.BRANCH,
+        "build_tag": Gate.BRANCH,
+        "build_source": Gate.TRIGGER,
+        "build_commit": Gate.FLAG,
+        "step_key": Gate.CHOSEN,
+    },
+    deep=frozenset({"build_branch", "build_tag"}),
     samples=samples(
         default=_BY_SLUG,
         ids=varied(

@@ -11,6 +11,7 @@ from vending.policy.providers.preset import (
     MINUTE,
     Address,
     ClaimType,
+    Gate,
     Preset,
     Sample,
     frozen,
@@ -95,6 +96,14 @@ PRESET: Final = Preset(
         "oidc.circleci.com/vcs-sha",
     ),
     claims=_CLAIMS,
+    units=frozenset({"oidc.circleci.com/project-id"}),
+    gates={
+        "oidc.circleci.com/vcs-ref": Gate.REF,
+        "oidc.circleci.com/vcs-sha": Gate.FLAG,
+        "oidc.circleci.com/context-ids": Gate.ENVIRONMENT,
+        "oidc.circleci.com/pipeline-definition-id": Gate.CHOSEN,
+    },
+    deep=frozenset({"oidc.circleci.com/vcs-ref", "oidc.circleci.com/vcs-origin"}),
     samples=samples(
         default=_DEFAULT,
         v2=varied(

@@ -94,6 +94,7 @@ PRESET: Final = Preset(
     ),
     job=("uti", "xms_mirid"),
     claims=_CLAIMS,
+    units=frozenset({"oid", "azp", "appid"}),
     samples=samples(
         default=_V1,
         v2=varied(

@@ -32,4 +32,6 @@ COMMIT: Final = form(
 REF: Final = form(r"|refs/.+", "begins with refs/heads/ or refs/tags/", "refs/heads/main", "refs/")
 REF_TYPE: Final = one_of("branch", "tag")
 NAME: Final = form(r"[^/]+", "has no slash", "contoso")
+WORD: Final = form(r"[a-z]+(_[a-z]+)*", "is written in lower case, with underscores", "push")
+SOME: Final = form(r".+", "is not empty", "production")
 EMAIL: Final = form(r"[^@]+@[^@]+", "is an e-mail address", "a@b.example")

@@ -6,13 +6,14 @@ import datetime
 import re
 from typing import Final
 
-from vending.policy.providers.forms import BOOLEAN_TEXT, COMMIT, NAME, NUMBER, REF, REF_TYPE, form, one_of
+from vending.policy.providers.forms import BOOLEAN_TEXT, COMMIT, NAME, NUMBER, REF, REF_TYPE, SOME, WORD, form, one_of
 from vending.policy.providers.preset import (
     MINUTE,
     Address,
     BeginsWith,
     ClaimType,
     Follows,
+    Gate,
     Preset,
     Sample,
     frozen,
@@ -32,7 +33,8 @@ _WORKFLOW: Final = form(
 _CLAIMS = frozen(
     named("actor", always=True),
     named("actor_id", always=True, form=NUMBER),
-    named("event_name base_ref head_ref run_attempt run_id run_number workflow", always=True),
+    named("event_name", always=True, form=WORD),
+    named("base_ref head_ref run_attempt run_id run_number workflow", always=True),
     named("job_workflow_ref workflow_ref", always=True, form=_WORKFLOW),
     named("job_workflow_sha workflow_sha sha", always=True, form=COMMIT),
     named("ref", always=True, form=REF),
@@ -58,7 +60,8 @@ _CLAIMS = frozen(
     named("check_run_id", since="2025-11"),
     named("enterprise"),
     named("enterprise_id", form=NUMBER),
-    named("environment environment_node_id"),
+    named("environment", form=SOME),
+    named("environment_node_id"),
 )
 
 _DEFAULT = Sample(
@@ -164,6 +167,27 @@ PRESET: Final = Preset(
         Follows("ref", "refs/heads/**", "ref_type", "branch"),
         Follows("ref", "refs/tags/**", "ref_type", "tag"),
     ),
+    units=frozenset({"repository_id", "repository"}),
+    gates={
+        "ref": Gate.REF,
+        "ref_protected": Gate.FLAG,
+        "ref_type": Gate.KIND,
+        "environment": Gate.ENVIRONMENT,
+        "event_name": Gate.TRIGGER,
+        "job_workflow_ref": Gate.WORKFLOW,
+        "workflow_ref": Gate.WORKFLOW,
+        "job_workflow_sha": Gate.FLAG,
+        "workflow_sha": Gate.FLAG,
+        "sha": Gate.FLAG,
+        "actor": Gate.CHOSEN,
+        "actor_id": Gate.CHOSEN,
+        "workflow": Gate.CHOSEN,
+        "head_ref": Gate.CHOSEN,
+        "base_ref": Gate.CHOSEN,
+    },
+    unreviewed=(("event_name", "pull_request"), ("ref", "refs/pull/**")),
+    deep=frozenset({"ref", "head_ref", "base_ref", "environment", "job_workflow_ref", "workflow_ref"}),
+    composed=frozenset({"job_workflow_ref", "workflow_ref"}),
     samples=samples(
         default=_DEFAULT,
         pull_request=_PULL_REQUEST,

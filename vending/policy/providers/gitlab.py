@@ -6,13 +6,14 @@ import datetime
 import re
 from typing import Final
 
-from vending.policy.providers.forms import BOOLEAN_TEXT, COMMIT, NUMBER, REF, REF_TYPE, form, one_of
+from vending.policy.providers.forms import BOOLEAN_TEXT, COMMIT, NUMBER, REF, REF_TYPE, SOME, WORD, form, one_of
 from vending.policy.providers.preset import (
     HOUR,
     Address,
     BeginsWith,
     ClaimType,
     Follows,
+    Gate,
     Preset,
     Sample,
     frozen,
@@ -36,25 +37,7 @@ _CLAIMS = frozen(
     named(
         "pipeline_source",
         always=True,
-        form=one_of(
-            "push",
-            "web",
-            "trigger",
-            "schedule",
-            "api",
-            "external",
-            "pipeline",
-            "chat",
-            "webide",
-            "merge_request_event",
-            "external_pull_request_event",
-            "parent_pipeline",
-            "ondemand_dast_scan",
-            "ondemand_dast_validation",
-            "security_orchestration_policy",
-            "container_registry_push",
-            "duo_workflow",
-        ),
+        form=WORD,
     ),
     named(
         "ref",
@@ -69,7 +52,8 @@ _CLAIMS = frozen(
     named("sha", always=True, since="16.0", form=COMMIT),
     named("project_visibility", always=True, since="16.3", form=one_of("public", "private", "internal")),
     named("ci_config_ref_uri ci_config_sha", since="16.2"),
-    named("environment environment_action deployment_tier deployment_url"),
+    named("environment", form=SOME),
+    named("environment_action deployment_tier deployment_url"),
     named("environment_protected", form=BOOLEAN_TEXT),
     named("user_id user_login user_email", always=True),
     named("user_access_level", since="16.9"),
@@ -150,6 +134,26 @@ PRESET: Final = Preset(
         Follows("ref_path", "refs/heads/**", "ref_type", "branch"),
         Follows("ref_path", "refs/tags/**", "ref_type", "tag"),
     ),
+    units=frozenset({"project_id", "project_path"}),
+    gates={
+        "ref_path": Gate.REF,
+        "ref": Gate.BARE_REF,
+        "ref_type": Gate.KIND,
+        "ref_protected": Gate.FLAG,
+        "environment": Gate.ENVIRONMENT,
+        "environment_protected": Gate.FLAG,
+        "pipeline_source": Gate.TRIGGER,
+        "ci_config_sha": Gate.FLAG,
+        "ci_config_ref_uri": Gate.WORKFLOW,
+        "sha": Gate.FLAG,
+        "user_id": Gate.CHOSEN,
+        "user_login": Gate.CHOSEN,
+        "user_email": Gate.CHOSEN,
+        "user_access_level": Gate.CHOSEN,
+        "deployment_tier": Gate.CHOSEN,
+    },
+    unreviewed=(("pipeline_source", "merge_request_event"), ("pipeline_source", "external_pull_request_event")),
+    deep=frozenset({"ref", "ref_path", "project_path", "namespace_path", "environment", "ci_config_ref_uri"}),
     samples=samples(
         default=_DEFAULT,
         merge_request=varied(

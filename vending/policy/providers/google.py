@@ -77,6 +77,7 @@ PRESET: Final = Preset(
     personal=frozenset({"email", "name", "given_name", "family_name", "picture"}),
     job=("/google/compute_engine/instance_id", "/google/compute_engine/instance_name"),
     claims=_CLAIMS,
+    units=frozenset({"sub", "email", "azp"}),
     samples=samples(
         default=_DEFAULT,
         full=varied(

@@ -81,6 +81,7 @@ PRESET: Final = Preset(
     lifetime=65 * MINUTE,
     job=("/kubernetes.io/pod/name", "/kubernetes.io/pod/uid", "/kubernetes.io/node/name"),
     claims=_CLAIMS,
+    units=frozenset({"sub", "/kubernetes.io/serviceaccount/name", _UID}),
     samples=samples(
         default=_DEFAULT,
         token_request=varied(

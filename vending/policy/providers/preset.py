@@ -115,6 +115,23 @@ class BeginsWith:
 Relation: TypeAlias = Follows | BeginsWith
 
 
+class Gate(Enum):
+    """Say what a condition on a claim is worth where it decides who may write.
+
+    Some claims a reviewer, a protected branch or the platform decides; others whoever writes the job's code does.
+    """
+
+    REF = "refs/heads/… or refs/tags/…"
+    BARE_REF = "a branch or a tag, and which of the two is another claim's to say"
+    BRANCH = "a branch"
+    ENVIRONMENT = "an environment, whose name any job can choose and whose rules its repository's owners write"
+    FLAG = "true where somebody has protected it"
+    TRIGGER = "what started the run"
+    WORKFLOW = "the file whose code runs, and at which ref"
+    KIND = "what kind of ref or run it is"
+    CHOSEN = "what the job's author chooses"
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """A token as the provider issues it, decoded: all of its claims, with the audience that a job gets unasked.
@@ -147,6 +164,11 @@ class Preset:
       type of all remaining ones, where it is certain.
     - `extra_audience` matches what the platform appends to the audience that a job asks for.
     - `relations` hold for every token.
+    - `units` are the identity claims that name one repository, project, pipeline or account, not all of a tenant's.
+    - `gates` are the claims by which a rule can tell reviewed code from any; empty where the provider has none.
+    - `unreviewed` are values (patterns too) of runs whose code nobody has reviewed yet: pull requests, plans.
+    - `deep` claims have values with slashes in them, which a single star does not match.
+    - `composed` claims hold names that the provider compares without case, among parts that it does not.
     - `lifetime` is the longest life of a token, in seconds.
     - `samples` has the default form under `default`, and each further form.
     """
@@ -177,6 +199,11 @@ class Preset:
     other: ClaimType | None = None
     extra_audience: re.Pattern[str] | None = None
     relations: tuple[Relation, ...] = ()
+    units: frozenset[str] = frozenset()
+    gates: Mapping[str, Gate] = field(default_factory=dict)
+    unreviewed: tuple[tuple[str, str], ...] = ()
+    deep: frozenset[str] = frozenset()
+    composed: frozenset[str] = frozenset()
 
     def type_of(self, key: str) -> ClaimType | None:
         """Return the JSON type of a claim; None where it is not known."""

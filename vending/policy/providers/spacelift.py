@@ -11,6 +11,7 @@ from vending.policy.providers.preset import (
     HOUR,
     Address,
     ClaimType,
+    Gate,
     Preset,
     Sample,
     frozen,
@@ -24,7 +25,7 @@ _PAGE: Final = "https://docs.spacelift.io/integrations/cloud-providers/oidc/#sta
 _CLAIMS = frozen(
     named("spaceId callerId runId", always=True),
     named("callerType", always=True, form=one_of("stack", "module")),
-    named("runType", always=True, form=one_of("PROPOSED", "TRACKED", "TASK", "TESTING", "DESTROY")),
+    named("runType", always=True, form=form(r"[A-Z_]+", "is written in capitals", "TRACKED")),
     named("scope", always=True, form=one_of("read", "write")),
     named("nbf", ClaimType.INTEGER),
 )
@@ -67,6 +68,9 @@ PRESET: Final = Preset(
     lifetime=25 * HOUR,
     job=("runId", "runType"),
     claims=_CLAIMS,
+    units=frozenset({"callerId"}),
+    gates={"scope": Gate.TRIGGER, "runType": Gate.TRIGGER},
+    unreviewed=(("scope", "read"), ("runType", "PROPOSED")),
     samples=samples(
         default=_DEFAULT,
         proposed=varied(

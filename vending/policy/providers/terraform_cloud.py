@@ -11,6 +11,7 @@ from vending.policy.providers.preset import (
     HOUR,
     Address,
     ClaimType,
+    Gate,
     Preset,
     Sample,
     frozen,
@@ -97,6 +98,11 @@ PRESET: Final = Preset(
     lifetime=25 * HOUR,
     job=("terraform_run_id", "terraform_run_phase", "terraform_plan_id", "terraform_operation"),
     claims=_CLAIMS,
+    units=frozenset(
+        {"terraform_workspace_id", "terraform_workspace_name", "terraform_stack_id", "terraform_stack_name"}
+    ),
+    gates={"terraform_run_phase": Gate.TRIGGER, "terraform_operation": Gate.TRIGGER},
+    unreviewed=(("terraform_run_phase", "plan"), ("terraform_operation", "plan")),
     samples=samples(
         default=_APPLY,
         plan=varied(
