@@ -63,18 +63,18 @@ HEAD: dict[str, Any] = {
         "dev": {"login_server": "contosodev.azurecr.io"},
     },
     "issuers": {"github": ISSUERS["github"]},
-    "maps": {
-        "images": {"123456": "web/api", "123457": "web/ui"},
-        "mixed": {"a": "x/y", "b": "z"},
-        "large": {str(n): f"n{n}" for n in range(1000)},
-    },
+}
+MAPS: dict[str, Any] = {
+    "images": {"123456": "web/api", "123457": "web/ui"},
+    "mixed": {"a": "x/y", "b": "z"},
+    "large": {str(n): f"n{n}" for n in range(1000)},
 }
 GRANT: dict[str, Any] = {
     "registry": "prod",
     "repositories": ["web/api"],
     "actions": ["pull", "push", "metadata_read"],
 }
-PINNED: dict[str, Any] = {"repository_id": "123456"}
+PINNED: dict[str, Any] = {"repository_id": "123456", "ref": "refs/heads/main"}
 
 
 def _rule(**changes: Any) -> dict[str, Any]:
@@ -106,12 +106,20 @@ class Linter:
     def problems(self, rules: list[Any], deny: list[Any] | None = None, **head: Any) -> tuple[Problem, ...]:
         """Return everything that is found, in a file with one entry on each line.
 
-        The file has the issuers that its rules and denies name, and no other.
+        The file has the issuers and maps that its rules and denies name, and no other.
         """
         issuers = head.pop("issuers", ISSUERS)
         named = {name for entry in [*rules, *(deny or [])] for name in as_list(entry.get("issuer", []))}
         used = {"issuers": {name: issuers[name] for name in issuers if name in named or issuers is not ISSUERS}}
-        content = HEAD | (used if used["issuers"] else {}) | head | {"rules": rules, "deny": deny or []}
+        written = json.dumps(rules)
+        maps = {name: table for name, table in MAPS.items() if f"|{name}" in written}
+        content = (
+            HEAD
+            | (used if used["issuers"] else {})
+            | ({"maps": maps} if maps else {})
+            | head
+            | {"rules": rules, "deny": deny or []}
+        )
         self._path.write_text(json.dumps(content, indent=1), "utf-8")
         return lint(load_with_source(self._path, Environment()), NOW)
 
@@ -377,7 +385,7 @@ DUPLICATES: list[tuple[dict[str, Any], bool]] = [
     ({}, True),
     ({"description": "again"}, True),
     ({"issuer": ["github"]}, True),
-    ({"when": {"/repository_id": ["123456"]}}, True),
+    ({"when": {"/repository_id": ["123456"], "ref": "refs/heads/main"}}, True),
     ({"expires": "2030-01-01"}, True),
     ({"when": {"repository_id": "123457"}}, False),
     ({"unless": {"actor": "x"}}, False),
@@ -438,7 +446,7 @@ DENIED: list[tuple[str, dict[str, Any], dict[str, Any], bool]] = [
     ("another issuer", {"actions": ["delete"]}, {"issuer": "gitlab"}, False),
     ("this issuer", {"actions": ["delete"]}, {"issuer": ["gitlab", "github"]}, True),
     ("a condition that holds", {"actions": ["delete"]}, {"issuer": "github", "when": {"repository_id": "1234*"}}, True),
-    ("one that may not", {"actions": ["delete"]}, {"issuer": "github", "when": {"ref": "refs/heads/main"}}, False),
+    ("one that may not", {"actions": ["delete"]}, {"issuer": "github", "when": {"event_name": "push"}}, False),
     ("one that does not", {"actions": ["delete"]}, {"issuer": "github", "when": {"repository_id": "1"}}, False),
     ("an exemption", {"actions": ["delete"]}, {"issuer": "github", "unless": {"repository_id": "123456"}}, False),
     ("one for others", {"actions": ["delete"]}, {"issuer": "github", "unless": {"repository_id": "1"}}, True),
@@ -586,7 +594,7 @@ def _policies(draw: st.DrawFn) -> dict[str, Any]:
     entry = _deny(issuer="generic", actions=["pull"])
     entry["repositories"] = draw(st.lists(st.sampled_from([*_NAMES, "a/**", "**"]), min_size=1, max_size=2))
     entry |= draw(st.sampled_from([{}, {"when": {"x": draw(_VALUES)}}, {"unless": {"x": draw(_VALUES)}}]))
-    return HEAD | {"issuers": ISSUERS} | {"rules": [rule], "deny": [entry]}
+    return HEAD | {"issuers": ISSUERS, "maps": MAPS} | {"rules": [rule], "deny": [entry]}
 
 
 @given(data=_policies())

@@ -9,10 +9,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from vending.policy.lint.callers import impossible_value, no_immutable_id, subject_match, unknown_claim
+from vending.policy.lint.accept import accepted
+from vending.policy.lint.callers import (
+    impossible_value,
+    looks_like_regex,
+    mixed_issuers,
+    no_immutable_id,
+    registered_only,
+    subject_match,
+    unknown_claim,
+)
 from vending.policy.lint.codes import INFORMATION, Findings, Lint
 from vending.policy.lint.effect import duplicate_rule, expired_rule, unreachable_rule
-from vending.policy.lint.grants import denied_grant, grant_everything, pull_without_metadata_read, push_without_pull
+from vending.policy.lint.exclusions import case_escape, star_misses, unless_absent
+from vending.policy.lint.gates import who_may_write
+from vending.policy.lint.grants import (
+    denied_grant,
+    grant_everything,
+    grant_nearly_everything,
+    image_reference,
+    pull_without_metadata_read,
+    push_without_pull,
+)
 from vending.policy.lint.issuers import (
     fixed_audience,
     issuer_ends,
@@ -22,6 +40,7 @@ from vending.policy.lint.issuers import (
     shared_audience,
     shared_issuer,
 )
+from vending.policy.lint.leftovers import audit_claim, unused
 from vending.policy.lint.templates import templates
 from vending.policy.lint.view import RuleSubject, Subject, View
 
@@ -43,6 +62,8 @@ POLICY_CHECKS: Final[tuple[PolicyCheck, ...]] = (
     issuer_ends,
     shared_issuer,
     loosened_preset,
+    unused,
+    audit_claim,
 )
 RULE_CHECKS: Final[tuple[RuleCheck, ...]] = (
     no_immutable_id,
@@ -54,17 +75,30 @@ RULE_CHECKS: Final[tuple[RuleCheck, ...]] = (
     push_without_pull,
     pull_without_metadata_read,
     grant_everything,
+    grant_nearly_everything,
+    image_reference,
+    registered_only,
+    mixed_issuers,
+    who_may_write,
 )
-CONDITION_CHECKS: Final[tuple[ConditionCheck, ...]] = (unknown_claim, subject_match, impossible_value)
+CONDITION_CHECKS: Final[tuple[ConditionCheck, ...]] = (
+    unknown_claim,
+    subject_match,
+    impossible_value,
+    looks_like_regex,
+    case_escape,
+    star_misses,
+    unless_absent,
+)
 """What is looked for in the conditions of rules and of deny entries."""
 
 
 def lint(loaded: Loaded, now: float) -> tuple[Problem, ...]:
-    """Return the warnings about a policy, in the order of the file. `now` is in seconds since the epoch."""
+    """Return the warnings about a policy, in the order of the file, but for accepted ones. `now` is in seconds."""
     view = View.of(loaded)
     findings = [finding for check in POLICY_CHECKS for finding in check(view, now)]
     for rule in view.rules:
         findings += [finding for check in RULE_CHECKS for finding in check(rule, view, now)]
     for subject in (*view.rules, *view.denies):
         findings += [finding for check in CONDITION_CHECKS for finding in check(subject)]
-    return tuple(sorted(loaded.document.place(findings)))
+    return tuple(sorted(loaded.document.place(list(accepted(loaded.model, findings)))))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from vending.oidc.claim_path import parse_key
@@ -11,7 +13,8 @@ from vending.policy.lint.forms import form_of, unknown
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from vending.policy.lint.view import RuleSubject, Subject, View
+    from vending.oidc.claim_path import ClaimPath
+    from vending.policy.lint.view import Clause, RuleSubject, Subject, View
 
 _EFFECTS: Final[Mapping[tuple[str | int, str], str]] = {
     ("rules", "when"): "the rule matches nobody",
@@ -69,3 +72,56 @@ def impossible_value(subject: Subject) -> Findings:
                     clause.place(number),
                     f"no token has {value!r} in {clause.key}: a value of this claim {says}",
                 )
+
+
+_REGISTERED: Final = frozenset({("iss",), ("aud",), ("exp",), ("nbf",), ("iat",), ("jti",)})
+_REGEX: Final = re.compile(r"\[[^\]]*-[^\]]*\]|\([^)]*\|[^)]*\)|\.\*|\.\+|\\[dws.]|^\^|\$$|\[\^")
+"""What regular expressions have and no branch, tag or name: classes, groups of alternatives, escapes, anchors."""
+
+
+def looks_like_regex(subject: Subject) -> Findings:
+    """Find values that are written as regular expressions, which patterns are not."""
+    for clause in subject.clauses:
+        for number, value in enumerate(clause.values):
+            if isinstance(value, str) and _REGEX.search(value):
+                yield finding(
+                    Lint.LOOKS_LIKE_REGEX,
+                    clause.place(number),
+                    f"{value!r} looks like a regular expression, and is compared letter by letter but for * and **; "
+                    "write a list of values or of patterns",
+                )
+
+
+def registered_only(rule: RuleSubject, view: View, now: float) -> Findings:
+    """Find rules whose only conditions are on what verification has judged already."""
+    admitting = [clause for clause in rule.clauses if clause.admits]
+    if admitting and all(clause.claim in _REGISTERED for clause in admitting):
+        names = ", ".join(dict.fromkeys(clause.key for clause in admitting))
+        yield finding(
+            Lint.REGISTERED_ONLY,
+            (*rule.path, "when"),
+            f"every token of the issuer that is accepted at all passes a condition on {names}; add a claim that says "
+            "who the caller is",
+            at_key=True,
+        )
+
+
+def _is_literal_in(claims: set[ClaimPath], clause: Clause) -> int:
+    return int(clause.is_literal and clause.claim in claims)
+
+
+def mixed_issuers(rule: RuleSubject, view: View, now: float) -> Findings:
+    """Find rules for issuers of several providers that say for one of them only who the caller is."""
+    if len({issuer.preset.name for issuer in rule.issuers}) < 2:
+        return
+    for issuer in rule.issuers:
+        identity = {parse_key(name) for name in issuer.preset.identity}
+        if not rule.least(partial(_is_literal_in, identity)):
+            yield finding(
+                Lint.MIXED_ISSUERS,
+                (*rule.path, "issuer"),
+                f"nothing here says who a caller of {issuer.name} is; write a rule of its own for it, with "
+                f"{' or '.join(issuer.preset.identity)}",
+                at_key=True,
+            )
+            return

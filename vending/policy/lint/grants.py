@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import product
 from math import prod
 from typing import TYPE_CHECKING, Final
@@ -163,3 +164,46 @@ def grant_everything(rule: RuleSubject, view: View, now: float) -> Findings:
                 f"{text} covers whatever is in {', '.join(as_list(grant.registry))}, now and later; name repositories, "
                 "or a prefix as in web/**",
             )
+
+
+_STARTS: Final = "abcdefghijklmnopqrstuvwxyz0123456789"
+_HALF: Final = len(_STARTS) // 2
+
+
+def grant_nearly_everything(rule: RuleSubject, view: View, now: float) -> Findings:
+    """Find patterns that together cover names of any beginning that nobody has thought of yet."""
+    for number, grant in enumerate(rule.model.grant):
+        patterns = [text for text in grant.repositories or () if "*" in text and has_substance(text)]
+        new = _unthought_of(patterns)
+        covered = [start for start in _STARTS if any(contains(pattern, f"{start}{new}") for pattern in patterns)]
+        if len(covered) >= _HALF:
+            yield finding(
+                Lint.GRANT_NEARLY_EVERYTHING,
+                (*rule.path, "grant", number, "repositories"),
+                f"these patterns together cover most names that a repository can have, {covered[0]}{new} for "
+                "one; name repositories, or one prefix as in web/**",
+                at_key=True,
+            )
+
+
+def _unthought_of(patterns: Sequence[str]) -> str:
+    """Return how a name may go on that none of the patterns was written for: by a letter that none of them has."""
+    letter = next((letter for letter in reversed(_STARTS) if not any(letter in text for text in patterns)), "q")
+    return f"{letter}{letter}/{letter}"
+
+
+def image_reference(rule: RuleSubject, view: View, now: float) -> Findings:
+    """Find entries that begin with a registry's host, as an image reference does and a repository does not."""
+    hosts = {host for registry in view.loaded.policy.registries.values() for host in registry.all_hosts}
+    for location, _, text in rule.entries():
+        first = text.partition("/")[0]
+        if first in hosts or _REGISTRY_HOST.search(first):
+            rest = text.partition("/")[2] or "web/api"
+            yield finding(
+                Lint.IMAGE_REFERENCE,
+                location,
+                f"{text!r} begins with a registry's host, and no repository of a registry is called so; write {rest!r}",
+            )
+
+
+_REGISTRY_HOST: Final = re.compile(r"\.azurecr\.(io|us|cn)$|^docker\.io$|^ghcr\.io$|^mcr\.microsoft\.com$")

@@ -36,22 +36,28 @@ def _judge(part: Insertion, issuer: PolicyIssuer, rule: RuleSubject, path: Locat
     instead = _never_fits(part, issuer)
     if instead is not None:
         return finding(Lint.EMPTY_TEMPLATE, path, instead)
-    if any(clause.pins and clause.claim == part.path for clause in rule.clauses):
-        return None
+    pinned = any(clause.pins and clause.claim == part.path for clause in rule.clauses)
     replaced = replacement(preset, part.path)
-    if replaced:
+    if replaced and not pinned:
         return finding(
             Lint.MUTABLE_TEMPLATE,
             path,
             f"whoever takes over the name in {key} takes over its repositories; write {{{replaced}|<map>}} with a map "
             f"of ids, or the values of {key} under when",
         )
-    if part.table is None and part.path not in {parse_key(name) for name in preset.identity}:
+    if not pinned and part.table is None and part.path not in {parse_key(name) for name in preset.identity}:
         return finding(
             Lint.UNPINNED_TEMPLATE,
             path,
             f"nothing says which values {key} may have, so the caller chooses the repository; write its values under "
             "when, or use a map",
+        )
+    if key in preset.folded and not part.lower:
+        return finding(
+            Lint.CASE_IN_TEMPLATE,
+            path,
+            f"{preset.name} ignores the case of {key}, and a token may have Contoso/Web where you expect contoso/web: "
+            f"then nothing is granted; write lower into it, {{{key}|lower}}",
         )
     return None
 

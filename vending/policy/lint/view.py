@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,12 +15,16 @@ from vending.policy.language.problems import Location
 if TYPE_CHECKING:
     from vending.policy.compiler.load import Loaded
     from vending.policy.engine.policy import Deny, PolicyIssuer, Rule
-    from vending.policy.language.models import ConditionValue
+    from vending.policy.language.models import ConditionValue, NamedConditionModel, PolicyModel
 
 
 @dataclass(frozen=True, slots=True)
 class Clause:
-    """One condition as it is written. `where` is `when` or `unless`."""
+    """One condition of an entry, what it uses included. `where` is `when`, `when_any` or `unless`.
+
+    `values` are those of the list where it names one. `choice` numbers the `when_any` and the alternative in it that
+    the condition belongs to. `is_own` says that it is written in the entry itself.
+    """
 
     where: str
     key: str
@@ -28,15 +32,28 @@ class Clause:
     values: tuple[Scalar, ...]
     path: Location
     is_list: bool
+    absent: bool = False
+    choice: tuple[Location, int] | None = None
+    is_own: bool = True
 
     def place(self, number: int) -> Location:
-        """Return the path of one of the values."""
+        """Return the location of one of the values."""
         return (*self.path, number) if self.is_list else self.path
 
     @property
+    def admits(self) -> bool:
+        """Return whether the condition says what a caller must have, rather than whom it excludes."""
+        return self.where != "unless"
+
+    @property
     def pins(self) -> bool:
-        """Tell whether the claim can only have values that are written out."""
-        return self.where == "when" and all(
+        """Return whether the claim can only have values that are written out."""
+        return self.where == "when" and self.is_literal
+
+    @property
+    def is_literal(self) -> bool:
+        """Return whether there are values, all of them without a wildcard and not empty."""
+        return bool(self.values) and all(
             not isinstance(value, str) or (value != "" and is_literal(value)) for value in self.values
         )
 
@@ -49,6 +66,22 @@ class Subject:
     path: Location
     issuers: tuple[PolicyIssuer, ...]
     clauses: tuple[Clause, ...]
+
+    @property
+    def own_clauses(self) -> Iterator[Clause]:
+        """Yield the conditions that are written in the entry itself."""
+        return (clause for clause in self.clauses if clause.is_own)
+
+    def least(self, worth: Callable[[Clause], int]) -> int:
+        """Return what the conditions are worth together: the best of `when`, or of the worst choice in a `when_any`."""
+        best = max((worth(clause) for clause in self.clauses if clause.where == "when"), default=0)
+        choices: dict[Location, dict[int, int]] = {}
+        for clause in self.clauses:
+            if clause.choice is not None:
+                group, number = clause.choice
+                of_group = choices.setdefault(group, {})
+                of_group[number] = max(of_group.get(number, 0), worth(clause))
+        return max([best, *(min(of_group.values()) for of_group in choices.values())])
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +134,7 @@ class View:
                 model,
                 ("rules", number),
                 tuple(issuers[name] for name in as_list(model.issuer)),
-                _clauses(model, ("rules", number)),
+                _clauses(model, ("rules", number), loaded.model),
                 tuple(compiled[model.name]),
                 _meaning(model),
             )
@@ -118,7 +151,7 @@ class View:
                     model,
                     ("deny", number),
                     tuple(issuers[name] for name in as_list(model.issuer or [])),
-                    _clauses(model, ("deny", number)),
+                    _clauses(model, ("deny", number), loaded.model),
                 )
                 for number, model in enumerate(loaded.model.deny)
             ),
@@ -130,12 +163,43 @@ class View:
         )
 
 
-def _clauses(model: RuleModel | DenyModel, path: Location) -> tuple[Clause, ...]:
-    return tuple(
-        Clause(where, key, parse_key(key), tuple(_values(value)), (*path, where, key), isinstance(value, list))
-        for where, conditions in (("when", model.when), ("unless", model.unless))
-        for key, value in (conditions or {}).items()
-    )
+def _clauses(model: RuleModel | DenyModel, path: Location, policy: PolicyModel) -> tuple[Clause, ...]:
+    """Return the conditions of an entry and of all that it uses."""
+    found = list(_written(model, path, policy, is_own=True))
+    for name in as_list(model.use):
+        used = policy.conditions.get(name)
+        if used is not None:
+            found += _written(used, ("conditions", name), policy, is_own=False)
+    return tuple(found)
+
+
+def _written(
+    model: RuleModel | DenyModel | NamedConditionModel, path: Location, policy: PolicyModel, *, is_own: bool
+) -> Iterator[Clause]:
+    for where, conditions in (("when", model.when), ("unless", model.unless)):
+        for key, value in (conditions or {}).items():
+            yield _clause(where, key, value, (*path, where, key), policy, is_own=is_own)
+    for number, alternative in enumerate(() if isinstance(model, DenyModel) else model.when_any):
+        group: Location = (*path, "when_any")
+        for key, value in alternative.items():
+            place = (*group, number, key)
+            yield _clause("when_any", key, value, place, policy, is_own=is_own, choice=(group, number))
+
+
+def _clause(
+    where: str,
+    key: str,
+    value: ConditionValue,
+    path: Location,
+    policy: PolicyModel,
+    *,
+    is_own: bool,
+    choice: tuple[Location, int] | None = None,
+) -> Clause:
+    values = policy.lists.get(value.name, ()) if isinstance(value, InList) else _values(value)
+    is_list = isinstance(value, list)
+    absent = isinstance(value, Absent)
+    return Clause(where, key, parse_key(key), tuple(values), path, is_list, absent, choice, is_own)
 
 
 def _values(value: ConditionValue) -> list[Scalar]:
