@@ -61,6 +61,8 @@ class WorkerRun:
     functions: Mapping[str, list[dict[str, Any]]]
     """The bindings of each function by its name."""
     responses: list[Response]
+    forwarded: list[str]
+    """The messages of the log records that the host would forward, in order."""
 
 
 def find_python() -> Path:
@@ -128,7 +130,7 @@ def run_worker(
         raise RuntimeError(f"the worker ended with status {done.returncode}:\n{done.stderr}")
     told = json.loads(done.stdout)
     functions = {function["name"]: function["bindings"] for function in told["functions"]}
-    return WorkerRun(told["python"], functions, [_response(result) for result in told["results"]])
+    return WorkerRun(told["python"], functions, [_response(result) for result in told["results"]], told["log"])
 
 
 def _as_json(call: Invocation) -> dict[str, Any]:

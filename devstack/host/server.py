@@ -287,6 +287,8 @@ def run(directory: Path, port: int) -> int:
     logging.basicConfig(level=level, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     forwarding = Forwarding()
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(forwarding)
     try:
         sock = bind(port)
     except OSError as error:

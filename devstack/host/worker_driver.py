@@ -1,15 +1,19 @@
 """Drive the real Azure Functions worker library, as its host would, without gRPC. Run by another interpreter.
 
 `python worker_driver.py` reads one JSON document from standard input, `{"app": directory, "invocations": […]}`, and
-writes one: the functions that the library indexed and the response of each invocation (see `devstack.host.runtime`). It
-needs nothing but `azure-functions-runtime`, whose protobuf classes are injected: plain objects do.
+writes one: the functions that the library indexed, the response of each invocation and the log records that the host
+would forward (see `devstack.host.runtime`; `devstack.host.forwarding` names the rule's sources). It needs nothing but
+`azure-functions-runtime`, whose protobuf classes are injected: plain objects do.
 """
 
 import asyncio
 import base64
+import contextvars
 import importlib
 import json
+import logging
 import sys
+import threading
 import uuid
 from collections.abc import Mapping
 from types import SimpleNamespace
@@ -64,6 +68,25 @@ def _request(**content: Any) -> SimpleNamespace:
     return SimpleNamespace(request=SimpleNamespace(**content), properties={"host": "127.0.0.1", "protos": PROTOS})
 
 
+_invocation: contextvars.ContextVar[str | None] = contextvars.ContextVar("invocation", default=None)
+
+
+class Forwarded(logging.Handler):
+    """Keeps the messages of records that name a running invocation; the handlers of the functions are async."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.running: set[str] = set()
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a record, or drop it."""
+        # The proxy worker, for which this driver stands, marks an invocation's task and those that it creates. A thread
+        # has a copy of the context and yet no invocation.
+        if _invocation.get() in self.running and threading.current_thread() is threading.main_thread():
+            self.messages.append(record.getMessage())
+
+
 def _checked(response: Any) -> Any:
     if response.result.status != StatusResult.Success:
         raise SystemExit(f"{response.result.exception.message}\n{response.result.exception.stack_trace}")
@@ -82,7 +105,7 @@ def _typed_http(call: Mapping[str, Any], body: bytes) -> Message:
     return Message(http=http)
 
 
-async def _invoke(runtime: Any, metadata: Any, call: Mapping[str, Any]) -> dict[str, Any]:
+async def _invoke(runtime: Any, metadata: Any, call: Mapping[str, Any], log: Forwarded) -> dict[str, Any]:
     trigger = next(json.loads(raw) for raw in metadata.raw_bindings if json.loads(raw)["type"] == "httpTrigger")
     data = _typed_http(call, base64.b64decode(call["body"]))
     invocation = SimpleNamespace(
@@ -93,7 +116,13 @@ async def _invoke(runtime: Any, metadata: Any, call: Mapping[str, Any]) -> dict[
         trace_context=SimpleNamespace(trace_parent="", trace_state="", attributes={}),
         retry_context=SimpleNamespace(retry_count=0, max_retry_count=0, exception=None),
     )
-    response = await runtime.invocation_request(_request(invocation_request=invocation))
+    log.running.add(invocation.invocation_id)
+    token = _invocation.set(invocation.invocation_id)
+    try:
+        response = await runtime.invocation_request(_request(invocation_request=invocation))
+    finally:
+        log.running.discard(invocation.invocation_id)
+        _invocation.reset(token)
     if response.result.status != StatusResult.Success:
         return {"error": response.result.exception.message}
     answer = response.return_value.http
@@ -108,6 +137,9 @@ async def _invoke(runtime: Any, metadata: Any, call: Mapping[str, Any]) -> dict[
 async def _drive(job: Mapping[str, Any]) -> dict[str, Any]:
     runtime = importlib.import_module("azure_functions_runtime")
 
+    log = Forwarded()
+    logging.getLogger().addHandler(log)
+    logging.getLogger().setLevel(logging.INFO)
     runtime.start_threadpool_executor()
     sys.path.insert(0, job["app"])
     start = SimpleNamespace(capabilities={}, function_app_directory=job["app"])
@@ -117,9 +149,9 @@ async def _drive(job: Mapping[str, Any]) -> dict[str, Any]:
     for metadata in indexed:
         load = SimpleNamespace(function_id=metadata.function_id)
         _checked(await runtime.function_load_request(_request(function_load_request=load)))
-    results = [await _invoke(runtime, by_name[call["function"]], call) for call in job["invocations"]]
+    results = [await _invoke(runtime, by_name[call["function"]], call, log) for call in job["invocations"]]
     functions = [{"name": m.name, "bindings": [json.loads(raw) for raw in m.raw_bindings]} for m in indexed]
-    return {"python": sys.version.split()[0], "functions": functions, "results": results}
+    return {"python": sys.version.split()[0], "functions": functions, "results": results, "log": log.messages}
 
 
 if __name__ == "__main__":
