@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final, TypeVar
 
+from tests.fuzz import policies
 from vending import request
 from vending.acr import scope
 from vending.clock import Clock
@@ -110,7 +111,7 @@ def fuzz_scope(data: bytes) -> None:
     text = scope.render(scopes)
     assert scope.parse(text) == scopes, "rendering and parsing are not each other's inverse"
     assert "*" not in text.replace(str(scope.CATALOG), ""), "ACR would honour a wildcard"
-    assert len({(one.type, one.name) for one in scopes}) == len(scopes), "a repository stands twice"
+    assert len({(one.type, one.name) for one in scopes}) == len(scopes), "a duplicate repository"
 
 
 TARGETS: Final[Mapping[str, Target]] = {
@@ -119,6 +120,7 @@ TARGETS: Final[Mapping[str, Target]] = {
     "key-set": fuzz_key_set,
     "form": fuzz_form,
     "scope": fuzz_scope,
+    **policies.TARGETS,
 }
 
 _HEADER: Final = b'{"alg":"EdDSA","kid":"k","typ":"JWT"}'
@@ -143,5 +145,6 @@ SEEDS: Final[Mapping[str, tuple[bytes, ...]]] = {
         b"a=b&a=c",
     ),
     "scope": (_SCOPE, b"repository:a:*"),
+    **policies.SEEDS,
 }  # fmt: skip
 """Where an engine starts from: good inputs of each target, one change away from the interesting ones."""

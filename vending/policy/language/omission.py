@@ -108,7 +108,7 @@ class Omission:
         return isinstance(entry[-1], str) and any(entry == location[:_ENTRY] for location in self.locations)
 
     def _may_define(self, section: str, name: object) -> bool:
-        return section in self.unsure or (section, name) in self.locations
+        return section in self.unsure or (isinstance(name, str) and (section, name) in self.locations)
 
 
 def certain(findings: Iterable[Finding], broken: Iterable[Location]) -> Iterator[Finding]:

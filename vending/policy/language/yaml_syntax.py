@@ -33,7 +33,7 @@ def explain(error: MarkedYAMLError, text: str) -> tuple[Place, str]:
     if mark is None:
         return START, _plain(str(error.problem or error.context))
     opened = error.context_mark.line + 1 if error.context_mark else mark.line + 1
-    lines = text.split("\n")
+    lines = re.split(r"\r\n|\r|\n", text)
     line = lines[mark.line] if mark.line < len(lines) else ""
     problem = _plain(str(error.problem or error.context or "this is not YAML"))
     objection = _Objection(problem, line, mark.column, opened)
