@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from vending.acr.names import ACTIONS
 from vending.acr.roles import ABAC, CLASSIC, roles_for
-from vending.acr.scope import ACTIONS, CATALOG, CATALOG_ACTION
+from vending.acr.scope import CATALOG, CATALOG_ACTION
 
 EVERY = (*ACTIONS, CATALOG_ACTION)
 SUBSETS = list(chain.from_iterable(combinations(EVERY, size) for size in range(1, len(EVERY) + 1)))

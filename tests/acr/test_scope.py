@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vending.acr.scope import ACTIONS, CATALOG, COMPONENT_PATTERN, Scope, is_repository_name, parse, render, repository
+from vending.acr.names import ACTIONS, COMPONENT_PATTERN, is_repository_name
+from vending.acr.scope import CATALOG, Scope, parse, render, repository
 from vending.errors import Reason, Refusal
 
 WORDS = st.text("abcxyz0189", min_size=1, max_size=8)

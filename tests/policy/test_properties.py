@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from tests.policy import reference
 from tests.policy.language import NOW, compose, load_data
 from tests.support.examples import examples
-from vending.acr.scope import ACTIONS, Scope, is_repository_name, repository
+from vending.acr.names import ACTIONS, is_repository_name
+from vending.acr.scope import Scope, repository
 from vending.oidc.types import VerifiedClaims
 from vending.policy import Policy, decide, hints, trace
 from vending.policy.engine.conditions import State

@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from vending.acr.names import ACTIONS
 from vending.acr.roles import roles_for
-from vending.acr.scope import ACTIONS, CATALOG, CATALOG_ACTION, Scope, repository
+from vending.acr.scope import CATALOG, CATALOG_ACTION, Scope, repository
 from vending.errors import Reason, Refusal, quote
 from vending.json_document import present
 

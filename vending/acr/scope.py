@@ -7,35 +7,17 @@ catalog's own form.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from vending.acr.names import ACTIONS, explain_action, explain_name, is_repository_name
 from vending.errors import Reason, Refusal, quote
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-ACTIONS: Final = ("pull", "push", "delete", "metadata_read", "metadata_write")
-"""The actions of a repository, in the order in which they are written."""
-
 CATALOG_ACTION: Final = "*"
-MAX_NAME_LENGTH: Final = 255
-"""Characters in a repository name; the limit of the OCI distribution specification's reference implementation."""
-
-COMPONENT_PATTERN: Final = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
-_COMPONENT = re.compile(COMPONENT_PATTERN)
 _ORDER: Final = {action: position for position, action in enumerate(ACTIONS)}
-
-
-def is_component(text: str) -> bool:
-    """Tell whether `text` is one path component of an OCI repository name."""
-    return _COMPONENT.fullmatch(text) is not None
-
-
-def is_repository_name(text: str) -> bool:
-    """Tell whether `text` is an OCI repository name of at most 255 characters."""
-    return len(text) <= MAX_NAME_LENGTH and all(is_component(part) for part in text.split("/"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,15 +81,24 @@ def _parse_one(item: str) -> Scope:
     kind, _, rest = item.partition(":")
     name, _, listed = rest.partition(":")
     actions = listed.split(",")
-    if kind != "repository" or not is_repository_name(name):
-        raise Refusal(
-            Reason.MALFORMED_SCOPE,
-            f"The scope '{quote(item)}' is not repository:<name>:<action>[,<action>] with a name in lower case.",
-        )
-    unknown = [action for action in actions if action not in _ORDER]
-    if unknown:
-        raise Refusal(
-            Reason.MALFORMED_SCOPE,
-            f"The action '{quote(unknown[0])}' in a scope is none of {', '.join(ACTIONS)}.",
-        )
+    if kind != "repository" or not is_repository_name(name) or not _ORDER.keys() >= set(actions):
+        raise Refusal(Reason.MALFORMED_SCOPE, _explain(item))
     return repository(name, actions)
+
+
+def _explain(item: str) -> str:
+    """Say what is wrong with a scope: its form, its name or its actions."""
+    kind, _, rest = item.partition(":")
+    # The actions come after the last colon: an author may have left a port, a tag or a digest in the name.
+    name, _, listed = rest.rpartition(":")
+    shown = quote(item)
+    if not item:
+        return "The value of scope has an empty scope; write one blank between two scopes, and none around them."
+    if kind != "repository":
+        return f"The scope '{shown}' is neither repository:<name>:<action>[,<action>] nor registry:catalog:*."
+    if not name:
+        return f"The scope '{shown}' has no name or no actions; write repository:<name>:<action>[,<action>]."
+    if not is_repository_name(name):
+        return f"The name in the scope '{shown}' {quote(explain_name(name))}."
+    unknown = next((action for action in listed.split(",") if action not in _ORDER), "")
+    return f"In the scope '{shown}', {quote(explain_action(unknown))}."

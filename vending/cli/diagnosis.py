@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 import jwt
 
 from vending.acr.exchange import Minter, Probe, RegistryFailure
+from vending.acr.names import ACTIONS, is_repository_name
 from vending.acr.roles import ABAC, CLASSIC, Roles, roles_for
-from vending.acr.scope import ACTIONS, CATALOG, Scope, is_repository_name, repository
+from vending.acr.scope import CATALOG, Scope, repository
 from vending.acr.target import Target
 from vending.cli import advice
 from vending.clock import Clock

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from vending.acr.scope import is_repository_name
+from vending.acr.names import is_repository_name
 from vending.entra.clouds import ACR_AUDIENCE, CLOUDS, Cloud
 from vending.entra.identity import Identity
 from vending.json_document import NotJson, json_object

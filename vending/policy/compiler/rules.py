@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
-from vending.acr.scope import ACTIONS
+from vending.acr.names import ACTIONS
 from vending.oidc.claim_path import ClaimPath, write_key
 from vending.policy.compiler.clauses import ANY_PROVIDER, ClauseCompiler, Clauses, Provider
 from vending.policy.engine.conditions import Condition, compact

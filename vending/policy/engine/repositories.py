@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from vending.acr.scope import COMPONENT_PATTERN, MAX_NAME_LENGTH, is_component, is_repository_name
+from vending.acr.names import COMPONENT_PATTERN, MAX_NAME_LENGTH, explain_name, is_component, is_repository_name
 from vending.oidc.claim_path import ClaimPath, lookup, parse_key
 from vending.policy.engine.globs import Glob, compile_glob
 
@@ -169,12 +169,10 @@ def compile_plain(text: str) -> str | Glob:
     """Compile an exact name or a pattern. Raises `RepositoryError`, and `ValueError` for `***`."""
     if "*" not in text:
         if not is_repository_name(text):
-            raise RepositoryError(
-                "is no repository name: lower-case letters and digits, joined by . _ __ or -, in parts joined by /"
-            )
+            raise RepositoryError(explain_name(text))
         return text
-    for part in text.split("/"):
-        _check_glob_part(part)
+    if not all(_GLOB_PART.fullmatch(part) for part in text.split("/")):
+        raise RepositoryError(explain_name(text, patterns=True))
     return compile_glob(text)
 
 
@@ -265,10 +263,7 @@ def _tail(tokens: Sequence[str]) -> Glob | None:
 
 def _check_glob_part(part: str) -> None:
     if not _GLOB_PART.fullmatch(part):
-        raise RepositoryError(
-            "matches no repository name: besides * and ** only lower-case letters, digits and . _ - stand "
-            "between single slashes"
-        )
+        raise RepositoryError(f"has the part {part!r}, which {explain_name(part, patterns=True)}")
 
 
 def _check_unambiguous(parts: Sequence[str | Insertion], tail: Glob | None) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, Literal, TypeA
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
 from pydantic_core import core_schema
 
-from vending.acr.scope import COMPONENT_PATTERN, MAX_NAME_LENGTH
+from vending.acr.names import COMPONENT_PATTERN, MAX_NAME_LENGTH
 from vending.policy.providers.presets import PRESETS
 from vending.settings import SECRET_PREFIX
 
