@@ -18,7 +18,7 @@ from vending.oidc.types import VerifiedClaims
 from vending.policy import Environment, decide, load_with_source
 from vending.policy.engine.containment import contains
 from vending.policy.engine.globs import compile_glob, is_literal
-from vending.policy.language.models import as_list
+from vending.policy.language.fields import as_list
 from vending.policy.lint import INFORMATION, Lint, lint
 
 if TYPE_CHECKING:

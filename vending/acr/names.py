@@ -176,6 +176,6 @@ def _separators(text: str, _: bool) -> str:
 
 
 _CHECKS: Final[tuple[Callable[[str, bool], str | None], ...]] = (
-    _not_filled_in, _url, _host, _digest, _tag, _blank, _regular_expression, _capitals, _slashes, _characters, _length,
+    _not_filled_in, _blank, _url, _host, _digest, _tag, _regular_expression, _capitals, _slashes, _characters, _length,
     _separators,
 )  # fmt: skip

@@ -17,7 +17,7 @@ from vending.errors import Reason, Refusal
 from vending.oidc.issuer_url import difference
 from vending.oidc.types import VerifiedClaims
 from vending.policy import PolicyError, decide, lookup, parse_key
-from vending.policy.language.models import Name, Prose, Strict, Text
+from vending.policy.language.fields import Name, Prose, Strict, Text
 from vending.policy.language.problems import Code, Finding
 from vending.policy.language.reader import read
 

@@ -18,6 +18,7 @@ from vending.policy.compiler.hosts import (
     check_custom_host,
     check_issuer_url,
     check_registry_host,
+    check_token_audience,
     is_regional,
 )
 from vending.policy.compiler.rules import RuleCompiler
@@ -30,13 +31,8 @@ from vending.policy.engine.policy import (
     Registry,
 )
 from vending.policy.engine.repositories import RESERVED_FILTERS, Maps, RepositoryError, compile_plain
-from vending.policy.language.models import (
-    IdentityModel,
-    IssuerModel,
-    PolicyModel,
-    RegistryModel,
-    seconds,
-)
+from vending.policy.language.fields import seconds
+from vending.policy.language.models import IdentityModel, IssuerModel, PolicyModel, RegistryModel
 from vending.policy.language.problems import Code, Finding, Location
 from vending.policy.providers.presets import PRESETS, owner_of
 from vending.trust import pem_text, trust
@@ -158,6 +154,9 @@ class _Builder:
         if entry.service is not None and is_regional(entry.service):
             problem = f"{entry.service} is a regional endpoint; write it under hosts"
             self._add((*path, "service"), Code.REGISTRY_HOST, problem)
+        problem = check_token_audience(entry.token_audience) if entry.token_audience else None
+        if problem:
+            self._add((*path, "token_audience"), Code.VALUE, problem)
         for number, host in enumerate(entry.hosts):
             problem = check_registry_host(host, cloud, self.environment, further=True)
             if problem:

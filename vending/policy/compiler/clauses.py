@@ -13,14 +13,15 @@ from vending.oidc.claim_path import ClaimPath, parse_key
 from vending.policy.engine.conditions import Condition, compile_absent, compile_condition
 from vending.policy.engine.globs import compile_glob, is_literal
 from vending.policy.engine.policy import Alternative
-from vending.policy.language.models import Absent, DenyModel, InList, NamedConditionModel, RuleModel, as_list
+from vending.policy.language.fields import Absent, InList, as_list
+from vending.policy.language.models import DenyModel, NamedConditionModel, RuleModel
 from vending.policy.language.problems import Code, Finding, Location
 from vending.policy.providers.preset import ClaimType
 from vending.policy.providers.presets import PRESETS
 
 if TYPE_CHECKING:
     from vending.policy.engine.conditions import Scalar
-    from vending.policy.language.models import ConditionValue
+    from vending.policy.language.fields import ConditionValue
     from vending.policy.providers.preset import Preset
 
 _NOTHING: Final[tuple[Condition, ...]] = ()

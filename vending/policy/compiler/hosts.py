@@ -35,7 +35,7 @@ def is_shared_audience(audience: str) -> bool:
 
 def bare_host(host: str) -> str:
     """Strip the port, and the brackets of an IPv6 address."""
-    return host[1 : host.index("]")] if host.startswith("[") else host.partition(":")[0]
+    return host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
 
 
 def _bad_port(host: str) -> bool:
@@ -61,7 +61,33 @@ def check_registry_host(host: str, cloud: Cloud, environment: Environment, *, fu
         return None
     if re.fullmatch(rf"{_REGISTRY}\.[a-z0-9]+\.geo{suffix}{_PORT}", host):
         return None if further else f"{host} is a regional endpoint; write it under hosts"
-    return f"{host} is no registry of the cloud {cloud.name}; write <name>{cloud.suffix}"
+    return _not_of_cloud(host, cloud)
+
+
+def _not_of_cloud(host: str, cloud: Cloud) -> str:
+    bare = bare_host(host)
+    other = next((name for name, known in CLOUDS.items() if known.suffix and bare.endswith(known.suffix)), None)
+    if other is not None and other != cloud.name:
+        return f"{host} is a registry of the cloud {other}; write cloud: {other}"
+    if "." not in bare:
+        return f"{host} is not a login server; write {bare}{cloud.suffix}"
+    return (
+        f"{host} is not a registry of the cloud {cloud.name}; write <name>{cloud.suffix}: a custom domain cannot be "
+        "told from anybody's host, and would be sent an Entra token"
+    )
+
+
+def check_token_audience(audience: str) -> str | None:
+    """Judge the audience of the Entra token for a registry: one for all registries of a cloud, never one registry."""
+    if audience.rstrip("/").endswith("/.default"):
+        return f"{audience} is a scope, which is made from the audience; write {audience.rpartition('/.default')[0]}"
+    host = bare_host(audience.partition("://")[2].partition("/")[0])
+    if any(cloud.suffix and host.endswith(cloud.suffix) for cloud in CLOUDS.values()):
+        return (
+            f"{audience} is a registry, and Entra has no tokens for a single one; leave token_audience out, which is "
+            "right for ACR in every cloud"
+        )
+    return None
 
 
 def is_regional(host: str) -> bool:
@@ -84,7 +110,7 @@ def check_url(url: str, environment: Environment) -> str | None:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError:
-        return f"{url} is no URL"
+        return f"{url} is not a valid URL"
     if not host or port == 0:
         return f"{url} names no host"
     if parts.scheme == "http" and not (environment.allow_loopback and is_loopback(host)):

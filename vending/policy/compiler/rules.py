@@ -17,7 +17,8 @@ from vending.policy.engine.globs import Glob, has_substance
 from vending.policy.engine.index import Index
 from vending.policy.engine.policy import ALWAYS, Deny, Grant, IssuerRules, Rule, Section, Span
 from vending.policy.engine.repositories import Entry, Maps, RepositoryError, Template, compile_entry, compile_plain
-from vending.policy.language.models import DenyModel, GrantModel, PolicyModel, RuleModel, as_list, moment
+from vending.policy.language.fields import as_list, moment
+from vending.policy.language.models import DenyModel, GrantModel, PolicyModel, RuleModel
 from vending.policy.language.problems import Code, Finding, Location
 
 if TYPE_CHECKING:

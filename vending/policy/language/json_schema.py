@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic.json_schema import GenerateJsonSchema
 
-from vending.policy.language.models import MOMENT, PolicyModel
+from vending.policy.language.fields import MOMENT
+from vending.policy.language.models import PolicyModel
 
 if TYPE_CHECKING:
     from pydantic.json_schema import JsonSchemaValue

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import BaseModel, ValidationError, create_model
 
 from vending.policy.language.document import UNREADABLE
-from vending.policy.language.models import PolicyModel, Strict
+from vending.policy.language.fields import Strict
+from vending.policy.language.models import PolicyModel
 from vending.policy.language.problems import Code, Finding, Location
 
 if TYPE_CHECKING:

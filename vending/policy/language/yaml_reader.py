@@ -151,7 +151,10 @@ class _Builder:
             self._stack[-1].key_end = event.end_mark.index
         if SURROGATE.search(event.value):
             raise PolicyError([*self.notes.problems, Problem(self._name, *place, Code.CHARACTER, HALF_PAIR)])
-        value = event.value if event.style else self._resolve(event.value, path, place)
+        if event.tag:
+            value: Any = _REJECTED
+        else:
+            value = event.value if event.style else self._resolve(event.value, path, place)
         self._put(value, path, place)
 
     def _check_plain_node(self, event: Any, path: Location | None, place: Place) -> None:
@@ -227,7 +230,11 @@ class _Builder:
             if is_key:
                 return None
             at = place if text else self.places.keys.get(path, place)
-            return self._reject(path, at, Code.EMPTY, self._no_value())
+            template = self._template()
+            if template is None:
+                return self._reject(path, at, Code.EMPTY, "the value is missing; write one, or remove the key")
+            message = f"{template} without quotes is a mapping; put quotes around a template: '{template}'"
+            return self._reject(path[:-1], at, Code.EMPTY, message)
         if _INTEGER.fullmatch(text) and len(text.lstrip("-")) <= MAX_DIGITS:
             return int(text)
         if _DATE.fullmatch(text):
@@ -245,14 +252,12 @@ class _Builder:
         code, message = (Code.YAML_FEATURE, _MERGE_KEY) if text == "<<" and is_key else _ambiguity(text)
         return self._reject(path, place, code, message) if message else text
 
-    def _no_value(self) -> str:
+    def _template(self) -> str | None:
+        """Return what an author most likely meant as a template: a key in braces, with neither colon nor value."""
         top = self._stack[-1] if self._stack else None
-        if top is not None and top.in_braces and top.key and self._text[top.key_end : top.key_end + 1] in {"}", ","}:
-            shown = "{" + top.key + "}"
-            return (
-                f"{shown} without quotes is a mapping whose value is missing; put quotes around a template: '{shown}'"
-            )
-        return "the value is missing; write one, or remove the key"
+        if top is None or not top.in_braces or not top.key:
+            return None
+        return "{" + top.key + "}" if self._text[top.key_end : top.key_end + 1] == "}" else None
 
     def _reject(self, path: Location, place: Place, code: Code, message: str) -> object:
         self.notes.add(path, place, code, message)

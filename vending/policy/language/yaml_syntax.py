@@ -23,6 +23,7 @@ class _Objection:
 
     problem: str
     line: str
+    number: int
     column: int
     opened: int
 
@@ -36,7 +37,7 @@ def explain(error: MarkedYAMLError, text: str) -> tuple[Place, str]:
     lines = re.split(r"\r\n|\r|\n", text)
     line = lines[mark.line] if mark.line < len(lines) else ""
     problem = _plain(str(error.problem or error.context or "this is not YAML"))
-    objection = _Objection(problem, line, mark.column, opened)
+    objection = _Objection(problem, line, mark.line + 1, mark.column, opened)
     explained = (make(objection) for pattern, make in _EXPLANATIONS if pattern.search(problem))
     return Place(mark.line + 1, mark.column + 1), next((said for said in explained if said), problem)
 
@@ -73,7 +74,11 @@ def _colon(objection: _Objection) -> str:
 
 
 def _unclosed(objection: _Objection) -> str:
-    return f"the bracket, brace or quote that opens on line {objection.opened} is never closed"
+    return f"the bracket, brace or quote that opens on line {objection.opened} is not closed"
+
+
+def _unclosed_above(objection: _Objection) -> str | None:
+    return _unclosed(objection) if objection.opened < objection.number else None
 
 
 def _always(said: str) -> Callable[[_Objection], str]:
@@ -90,6 +95,7 @@ _EXPLANATIONS: Final[tuple[tuple[re.Pattern[str], Callable[[_Objection], str | N
         )),
         (r"stream end|unexpected end of stream", _unclosed),
         (r"expected ',' or|found '<scalar>'", _braces),
+        (r"expected ',' or", _unclosed_above),
         (r"but found '<scalar>'", _always(
             "text follows a value in quotes; put the whole value in quotes, and write a single quote inside as ''"
         )),

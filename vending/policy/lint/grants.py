@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from vending.policy.engine.containment import contains
 from vending.policy.engine.globs import has_substance, is_literal
 from vending.policy.engine.repositories import Insertion, compile_template
-from vending.policy.language.models import as_list
+from vending.policy.language.fields import as_list
 from vending.policy.lint.codes import Findings, Lint, finding
 from vending.policy.lint.implication import excludes, implies
 

@@ -6,14 +6,16 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from vending.oidc.claim_path import parse_key
-from vending.policy.language.models import DenyModel, InList, as_list
+from vending.policy.language.fields import InList, as_list
+from vending.policy.language.models import DenyModel
 from vending.policy.lint.codes import Findings, Lint, finding
 from vending.policy.lint.forms import is_sent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from vending.policy.language.models import ConditionValue, NamedConditionModel, PolicyModel, RuleModel
+    from vending.policy.language.fields import ConditionValue
+    from vending.policy.language.models import NamedConditionModel, PolicyModel, RuleModel
     from vending.policy.lint.view import View
 
 _FILTER: Final = re.compile(r"\|([A-Za-z0-9._-]+)")

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 from vending.oidc.claim_path import ClaimPath, parse_key
 from vending.policy.engine.conditions import Scalar
 from vending.policy.engine.globs import is_literal
-from vending.policy.language.models import Absent, DenyModel, GrantModel, InList, RuleModel, as_list
+from vending.policy.language.fields import Absent, InList, as_list
+from vending.policy.language.models import DenyModel, GrantModel, RuleModel
 from vending.policy.language.problems import Location
 
 if TYPE_CHECKING:
     from vending.policy.compiler.load import Loaded
     from vending.policy.engine.policy import Deny, PolicyIssuer, Rule
-    from vending.policy.language.models import ConditionValue, NamedConditionModel, PolicyModel
+    from vending.policy.language.fields import ConditionValue
+    from vending.policy.language.models import NamedConditionModel, PolicyModel
 
 
 @dataclass(frozen=True, slots=True)
