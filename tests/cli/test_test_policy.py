@@ -100,7 +100,7 @@ BROKEN = [
     ),
     (f"{ALICE}, registry: prid, expect: deny", "reference", "The policy lists no registry 'prid'; there are prod."),
     (f"{ALICE}, scope: 'repository:*:pull', expect: deny", "value", "has a wildcard"),
-    (f"{ALICE}, scope: 'repository:a:pul', expect: deny", "value", "The action 'pul' in a scope"),
+    (f"{ALICE}, scope: 'repository:a:pul', expect: deny", "value", "unknown action 'pul'"),
     (f"{ALICE}, scope: 'repository:*:pull', expect: deny, reason: malformed_scope", "value", "has a wildcard"),
     (f"{ALICE}, expect: maybe", "value", "'maybe' is not 'allow' or 'deny'"),
     (f"{ALICE}, expect: deny, reason: token_expired", "value", "'token_expired' is not "),
