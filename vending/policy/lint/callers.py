@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from vending.oidc.claim_path import parse_key
 from vending.policy.lint.codes import Findings, Lint, finding
-from vending.policy.lint.forms import form_of, unknown
+from vending.policy.lint.forms import form_of, says_all_by_subject, unknown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _EFFECTS: Final[Mapping[tuple[str | int, str], str]] = {
     ("rules", "when"): "the rule matches nobody",
+    ("rules", "when_any"): "this alternative matches nobody",
     ("rules", "unless"): "the rule excludes everybody",
     ("deny", "when"): "the entry denies nothing",
     ("deny", "unless"): "the entry exempts nobody",
@@ -28,7 +29,7 @@ def no_immutable_id(rule: RuleSubject, view: View, now: float) -> Findings:
     """Find rules that know their callers by names only."""
     for issuer in rule.issuers:
         immutable = {parse_key(key) for key in issuer.preset.immutable}
-        if immutable and not any(clause.pins and clause.claim in immutable for clause in rule.clauses):
+        if immutable and not says_all_by_subject(rule, issuer) and not rule.least(partial(_is_literal_in, immutable)):
             yield finding(
                 Lint.NO_IMMUTABLE_ID,
                 (*rule.path, "when"),
@@ -67,10 +68,12 @@ def impossible_value(subject: Subject) -> Findings:
         for number, value in enumerate(clause.values):
             if isinstance(value, str) and forms and not any(form is None or form.admits(value) for form in forms):
                 says = " or ".join(dict.fromkeys(form.says for form in forms if form))
+                example = next(form.example for form in forms if form)
                 yield finding(
                     Lint.IMPOSSIBLE_VALUE,
                     clause.place(number),
-                    f"no token has {value!r} in {clause.key}: a value of this claim {says}",
+                    f"no token has {value!r} in {clause.key}: a value of this claim {says}; "
+                    f"write one, such as {example!r}",
                 )
 
 

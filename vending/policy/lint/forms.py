@@ -10,6 +10,7 @@ from vending.policy.lint.codes import Lint, finding
 if TYPE_CHECKING:
     from vending.policy.engine.policy import PolicyIssuer
     from vending.policy.language.problems import Finding, Location
+    from vending.policy.lint.view import RuleSubject
     from vending.policy.providers.preset import Form, Preset
 
 
@@ -29,6 +30,20 @@ def is_sent(preset: Preset, claim: ClaimPath) -> bool:
     """Tell whether a provider sends a claim; a pointer may lead into a list or to an object on the way."""
     return preset.sends(claim[0]) or any(
         len(known) > 1 and known[: len(claim)] == claim for known in map(parse_key, preset.claims)
+    )
+
+
+def says_all_by_subject(rule: RuleSubject, issuer: PolicyIssuer) -> bool:
+    """Return whether the rule is about a form of token that has nothing but `sub` to know a caller by.
+
+    Azure DevOps' service connections have one: `sc://…`, and none of the ids.
+    """
+    identity = {parse_key(name)[0] for name in issuer.preset.identity}
+    bare = [str(s.claims["sub"]) for s in issuer.preset.samples.values() if not identity & set(s.claims)]
+    schemes = {subject.partition(":")[0] for subject in bare}
+    return bool(schemes) and any(
+        clause.pins and clause.claim == ("sub",) and {str(v).partition(":")[0] for v in clause.values} <= schemes
+        for clause in rule.clauses
     )
 
 

@@ -12,6 +12,7 @@ from vending.policy.engine.containment import contains
 from vending.policy.engine.globs import is_literal
 from vending.policy.engine.repositories import Insertion, compile_template
 from vending.policy.lint.codes import Findings, Lint, finding
+from vending.policy.lint.forms import says_all_by_subject
 from vending.policy.providers.preset import Gate
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ def who_may_write(rule: RuleSubject, view: View, now: float) -> Findings:
     if not writing or not rule.model.enabled:
         return
     for issuer in rule.issuers:
+        if says_all_by_subject(rule, issuer):
+            continue
         found = (
             list(_unreviewed(rule, issuer)) or list(_broad(rule, issuer, view, writing)) or list(_gate(rule, issuer))
         )
@@ -124,14 +127,14 @@ def _shown(clause: Clause) -> str:
 def _gate(rule: RuleSubject, issuer: PolicyIssuer) -> Findings:
     """Find writing that no condition on the code gates, or only one that whoever writes the code can meet."""
     preset = issuer.preset
-    if not preset.gates or _is_without_gates(rule, issuer):
+    if not preset.gates:
         return
     worth = rule.least(lambda clause: _worth(clause, issuer, rule)[0])
     if worth == _STRONG:
         return
     weak = [(clause, why) for clause in rule.clauses if clause.admits and (why := _worth(clause, issuer, rule)[1])]
-    if worth == _NOTHING and not weak:
-        gates = [name for name, kind in preset.gates.items() if kind is not Gate.CHOSEN]
+    gates = [name for name, kind in preset.gates.items() if kind not in {Gate.CHOSEN, Gate.KIND}]
+    if worth == _NOTHING:
         yield finding(
             Lint.UNGATED_WRITE,
             (*rule.path, "when" if rule.model.when else "grant"),
@@ -140,21 +143,11 @@ def _gate(rule: RuleSubject, issuer: PolicyIssuer) -> Findings:
         )
         return
     clause, why = weak[0]
-    yield finding(Lint.WEAK_GATE, clause.path, f"{why}, and nothing else gates what is written here", at_key=True)
-
-
-def _is_without_gates(rule: RuleSubject, issuer: PolicyIssuer) -> bool:
-    """Return whether the rule pins a form of token that has no claim to gate by (one of a service connection)."""
-    gates = set(issuer.preset.gates)
-    bare = [
-        sample.claims["sub"] for sample in issuer.preset.samples.values() if not gates & set(sample.claims) and gates
-    ]
-    prefixes = {str(subject).partition(":")[0] for subject in bare}
-    return any(
-        clause.pins
-        and clause.claim == ("sub",)
-        and all(str(value).partition(":")[0] in prefixes for value in clause.values)
-        for clause in rule.clauses
+    yield finding(
+        Lint.WEAK_GATE,
+        clause.path,
+        f"{why}, and nothing else gates what is written here; add a condition on {' or '.join(gates[:4])}",
+        at_key=True,
     )
 
 
@@ -179,14 +172,10 @@ def _worth(clause: Clause, issuer: PolicyIssuer, rule: RuleSubject) -> tuple[int
 def _weakness(kind: Gate, value: str, key: str, *, has_kind: bool) -> str | None:
     """Say why a value gates nothing that its author could not meet; empty where it is no gate, None where it is one."""
     match kind:
-        case Gate.REF if value.startswith(_HEADS) or not value.startswith("refs/"):
-            return _any_branch(key, value, value.removeprefix(_HEADS))
-        case Gate.BRANCH:
-            return _any_branch(key, value, value)
         case Gate.BARE_REF if is_literal(value) and not has_kind:
             return f"a tag may be called {value!r} too, since {key} does not tell a branch from a tag"
-        case Gate.BARE_REF:
-            return _any_branch(key, value, value)
+        case Gate.REF | Gate.BRANCH | Gate.BARE_REF:
+            return _any_branch(key, value)
         case Gate.ENVIRONMENT if not is_literal(value):
             return f"a job can name any environment that {value!r} matches, and a new one has no rules"
         case Gate.WORKFLOW:
@@ -209,11 +198,14 @@ def _has_kind(rule: RuleSubject, issuer: PolicyIssuer) -> bool:
     return any(clause.admits and _kind_of(clause, issuer) is Gate.KIND for clause in rule.clauses)
 
 
-def _any_branch(key: str, value: str, branch: str) -> str | None:
-    """Say that anybody who may push can make a branch of a matching name: a star that does not follow a slash."""
-    if is_literal(value):
+def _any_branch(key: str, value: str) -> str | None:
+    """Say that anybody who may push can make a branch of a matching name: a star that does not follow a slash.
+
+    A tag, a literal and a folder of branches (`release/*`) are taken for what somebody guards.
+    """
+    if is_literal(value) or value.startswith("refs/tags/"):
         return None
-    fixed = branch.partition("*")[0]
-    if fixed.endswith("/") and fixed != "/":
+    fixed = value.removeprefix(_HEADS).partition("*")[0]
+    if fixed.endswith("/") and not contains(value, f"{_HEADS}*"):
         return None
     return f"anybody who may push can make a branch that {value!r} in {key} matches"
