@@ -169,6 +169,18 @@ async def test_a_table_that_is_being_deleted_is_an_outage_and_no_replay(store: T
     assert refusal.reason is Reason.REPLAY_STORE_UNAVAILABLE
 
 
+async def test_claim_that_is_over_itself_takes_nobodys_place(
+    table: str, azurite: Azurite, http: Http, clock: Time
+) -> None:
+    """A clock that jumps between the check of a token and its claim must not clear the way for the token's next use."""
+    right, jumped = table_store(table, azurite, http, clock.clock), Time()
+    key, expires_at = new_key(), clock.now() + 100
+    assert await right.claim(key, new_owner(), expires_at)
+    jumped.ahead = 3600
+    assert not await table_store(table, azurite, http, jumped.clock).claim(key, new_owner(), expires_at)
+    assert await right.is_claimed(key)
+
+
 async def test_two_stores_that_race_for_an_expired_claim_get_it_once(
     table: str, azurite: Azurite, http: Http, clock: Time
 ) -> None:

@@ -83,4 +83,6 @@ class ReplayGuard:
 
 
 def _key(issuer: Issuer, claims: VerifiedClaims) -> str:
-    return replay_key(issuer.url, claims.token_id or "")
+    if not claims.token_id:  # Verification refuses such a token already; two without an id are not one token.
+        raise Refusal(Reason.CLAIM_MISSING)
+    return replay_key(issuer.url, claims.token_id)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import secrets
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
@@ -32,7 +33,19 @@ class ReplayStore(Protocol):
         """Give `key` back if `owner` holds it; otherwise do nothing."""
 
     async def is_claimed(self, key: str) -> bool:
-        """Tell whether somebody holds `key`, without taking it."""
+        """Return whether somebody holds `key`, without taking it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """Hold a claim with its end on both clocks: it ends when it is over by wall time and by the monotonic clock.
+
+    So no clock that is set forward for a moment makes a token usable again.
+    """
+
+    owner: str
+    expires_at: float
+    over_at: float
 
 
 class MemoryStore:
@@ -40,33 +53,45 @@ class MemoryStore:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._claims: dict[str, tuple[str, float]] = {}
-        self._expiries: list[tuple[float, str]] = []
+        self._claims: dict[str, _Claim] = {}
+        self._ends: list[tuple[float, str]] = []
+        """Ends of claims by the monotonic clock, soonest first; some are of claims that were given back since."""
+
+    def __len__(self) -> int:
+        return len(self._ends)
 
     async def claim(self, key: str, owner: str, expires_at: float) -> bool:
         """Take `key`, unless it is held. Atomic, for nothing here awaits."""
         self._purge()
         if key in self._claims:
             return False
-        self._claims[key] = (owner, expires_at)
-        heapq.heappush(self._expiries, (expires_at, key))
+        self._put(key, owner, expires_at)
         return True
 
     async def release(self, key: str, owner: str) -> None:
         """Give `key` back if `owner` holds it."""
         held = self._claims.get(key)
-        if held is not None and secrets.compare_digest(held[0], owner):
+        if held is not None and secrets.compare_digest(held.owner, owner):
             del self._claims[key]
 
     async def is_claimed(self, key: str) -> bool:
-        """Tell whether `key` is held."""
+        """Return whether `key` is held."""
         self._purge()
         return key in self._claims
 
+    def _put(self, key: str, owner: str, expires_at: float) -> None:
+        over_at = self._clock.monotonic() + max(0.0, expires_at - self._clock.now())
+        self._claims[key] = _Claim(owner, expires_at, over_at)
+        heapq.heappush(self._ends, (over_at, key))
+
     def _purge(self) -> None:
-        now = self._clock.now()
-        while self._expiries and self._expiries[0][0] <= now:
-            _, key = heapq.heappop(self._expiries)
+        now, moment = self._clock.now(), self._clock.monotonic()
+        while self._ends and self._ends[0][0] <= moment:
+            over_at, key = heapq.heappop(self._ends)
             held = self._claims.get(key)
-            if held is not None and held[1] <= now:
+            if held is None or held.over_at != over_at:
+                continue  # It was given back; another one may be there by now, with an end of its own.
+            if held.expires_at <= now:
                 del self._claims[key]
+            else:  # Wall time was set back.
+                self._put(key, held.owner, held.expires_at)

@@ -101,8 +101,9 @@ class TableStore:
                 continue  # Given back, or purged, between the two calls.
             if held.owner == owner:
                 return True  # An earlier attempt of this very claim got through, and only its answer was lost.
-            if held.expires_at > self._clock.now():
-                return False
+            now = self._clock.now()
+            if held.expires_at > now or expires_at <= now:
+                return False  # A claim that is over itself, by a clock that jumped, takes nobody's place.
             await self._delete(key, held.etag)
         return False
 
@@ -113,7 +114,7 @@ class TableStore:
             await self._delete(key, held.etag)
 
     async def is_claimed(self, key: str) -> bool:
-        """Tell whether an unexpired entity holds `key`. Raises `Refusal` with `replay_store_unavailable`."""
+        """Return whether an unexpired entity holds `key`. Raises `Refusal` with `replay_store_unavailable`."""
         held = await self._read(key)
         return held is not None and held.expires_at > self._clock.now()
 
