@@ -962,6 +962,10 @@ docker_login() { # true|helper
 '$(cat "$work/scope")'. A client takes one credential for a host: to have both, ask for both in one login, with ACR_VENDING_SCOPE='$old \
 $(cat "$work/scope")'"
   done <"$work/dropped"
+  if [ -n "${REGISTRY_AUTH_FILE-}" ] && [ "$(resolved "$REGISTRY_AUTH_FILE")" != "$(resolved "$config/config.json")" ]; then
+    report warning "REGISTRY_AUTH_FILE names $REGISTRY_AUTH_FILE: skopeo, podman and buildah use only that file, and not this \
+login. To undo it: unset REGISTRY_AUTH_FILE"
+  fi
   for host in $hosts; do look_for_shadows "$host"; done
 }
 
@@ -1014,10 +1018,7 @@ look_for_shadows() { # HOST
 instead of this login. To undo it: unset DOCKER_AUTH_CONFIG"
     rm -f "$work/environment"
   fi
-  if [ -n "${REGISTRY_AUTH_FILE-}" ] && [ "$(resolved "$REGISTRY_AUTH_FILE")" != "$(resolved "$config/config.json")" ]; then
-    report warning "REGISTRY_AUTH_FILE names $REGISTRY_AUTH_FILE: skopeo, podman and buildah use only that file, and not this \
-login. To undo it: unset REGISTRY_AUTH_FILE"
-  else
+  if [ -z "${REGISTRY_AUTH_FILE-}" ]; then
     for file in "${XDG_RUNTIME_DIR:-/run/containers/$(id -u)}${XDG_RUNTIME_DIR:+/containers}/auth.json" "$settings_home/containers/auth.json"; do
       [ ! -r "$file" ] || [ -z "$(shadow "$file" "$1")" ] || report warning "$file has an entry of $1: skopeo, podman and buildah \
 use it instead of this login. To undo it: podman logout --authfile $file $1"
@@ -1030,8 +1031,10 @@ login. To undo it: helm registry logout $1"
   file=${REGCTL_CONFIG:-$home/.regctl/config.json}
   [ ! -r "$file" ] || ! json "$file" user string hosts "$1" >"$work/said" || report warning "$file has an entry of $1: regctl uses it \
 instead of this login. To undo it: regctl registry logout $1"
-  file=${BUILDX_CONFIG:-$config/buildx}/config/$1
-  [ ! -d "$file" ] || report warning "$file has configurations of its own for $1: buildx uses those that fit a scope instead of this login. To undo it, remove that directory"
+  for file in "${BUILDX_CONFIG:-$config/buildx}/config/$1" "${BUILDX_CONFIG:-$config/buildx}/config/$1@"*; do
+    [ ! -d "$file" ] || report warning "$file has a configuration of its own for $1: buildx uses it for the scopes that fit instead \
+of this login. To undo it, remove that directory"
+  done
   for name in $(shadow "$(resolved "$config/config.json")" "$1"); do
     case $name in
       "$1"/*) report warning "$config/config.json has an entry of $name: crane, skopeo, podman and buildah use it for that repository \

