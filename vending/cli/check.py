@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from vending.cli.frame import add_command
 from vending.cli.inputs import existing, now, policy_environment
+from vending.cli.progress import Progress
 from vending.cli.report import FINDINGS, FINE, Cell, Report, count, line, problem_data
 from vending.policy import PolicyError, load_with_source
 from vending.policy.lint import lint
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from vending.cli.frame import Commands
     from vending.cli.report import Line
-    from vending.policy import Environment, Problem
+    from vending.policy import Environment, Loaded, Problem
 
 
 def register(commands: Commands) -> None:
@@ -56,7 +57,19 @@ def _check(path: Path, environment: Environment) -> tuple[tuple[Problem, ...], d
     except PolicyError as error:
         return error.problems, {}
     facts = {"sha256": loaded.policy.sha256, "rules": len(loaded.model.rules), "deny": len(loaded.model.deny)}
-    return lint(loaded, now()), facts
+    return (*lint(loaded, now()), *_never(loaded)), facts
+
+
+def _never(loaded: Loaded) -> list[Problem]:
+    """Prove the `never` entries, and say what breaks one or could not be proved."""
+    if not loaded.model.never:
+        return []
+    from vending.assurance.never import Verdict, problem, prove
+
+    progress = Progress("issuers examined")
+    findings = prove(loaded.policy, now(), progress)
+    progress.close()
+    return [problem(finding) for finding in findings if finding.verdict is not Verdict.PROVED]
 
 
 def _tally(problems: tuple[Problem, ...]) -> dict[str, int]:

@@ -10,9 +10,10 @@ import argparse
 from typing import TYPE_CHECKING
 
 from vending.cli.commands import COMMANDS
+from vending.cli.report import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from vending.cli.report import Report
 
@@ -21,11 +22,26 @@ if TYPE_CHECKING:
 
 FORMATS = ("text", "json", "github")
 
+_FORMATS = {
+    "text": "for people",
+    "json": "for programs",
+    "github": "for annotations in a GitHub workflow",
+    "markdown": "for a comment on a pull request",
+    "html": "for a page",
+    "csv": "for spreadsheets",
+}
+
 EXIT_STATUS = "Exit status: 0 fine, 1 findings, 2 the command cannot run as it was called."
 
 
 def add_command(
-    commands: Commands, name: str, run: Run, *, description: str, exit_status: str = EXIT_STATUS
+    commands: Commands,
+    name: str,
+    run: Run,
+    *,
+    description: str,
+    exit_status: str = EXIT_STATUS,
+    formats: Sequence[str] = FORMATS,
 ) -> argparse.ArgumentParser:
     """Add a command and return its parser, for its own arguments.
 
@@ -41,9 +57,28 @@ def add_command(
     )
     parser.add_argument(
         "--format",
-        choices=FORMATS,
-        default="text",
-        help="text for people (default), json for programs, github for annotations in a GitHub workflow",
+        choices=formats,
+        default=formats[0],
+        help=", ".join(f"{name} {_FORMATS[name]}" for name in formats) + f" (default: {formats[0]})",
     )
     parser.set_defaults(run=run)
     return parser
+
+
+def add_moment(parser: argparse.ArgumentParser) -> None:
+    """Add `--at`, for commands that look at a policy as it is at a time."""
+    parser.add_argument(
+        "--at", metavar="TIME", help="look at this time: 2027-01-01 or 2027-01-01T08:00Z (default: now)"
+    )
+
+
+def moment(arguments: argparse.Namespace) -> float:
+    """Return the time that `--at` gives, or now, in seconds since the epoch. Raises `UsageError`."""
+    from vending.cli.inputs import now, parse_time
+
+    if arguments.at is None:
+        return now()
+    try:
+        return parse_time(arguments.at)
+    except ValueError as error:
+        raise UsageError(f"--at: {error}") from None

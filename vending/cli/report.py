@@ -56,7 +56,7 @@ class Report:
     """
 
     status: int
-    data: Mapping[str, Any]
+    data: Mapping[str, Any] | list[Any]
     problems: tuple[Problem, ...] = ()
     body: tuple[Block, ...] = ()
     summary: tuple[Line, ...] = ()
@@ -82,6 +82,7 @@ def problem_data(problems: Iterable[Problem]) -> list[dict[str, Any]]:
             "severity": problem.severity,
             "code": str(problem.code),
             "message": problem.message,
+            **({} if problem.example is None else {"example": problem.example}),
         }
         for problem in problems
     ]

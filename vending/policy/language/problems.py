@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -99,6 +100,8 @@ class Problem:
     code: str
     message: str
     severity: Severity = "error"
+    example: Mapping[str, object] | None = field(default=None, compare=False)
+    """Claims and a scope that show the problem, where it is about what the policy grants."""
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}:{self.column}: {self.severity}: {self.message} [{self.code}]"
