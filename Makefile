@@ -34,6 +34,7 @@ lint: $(READY) ## Check style, types and which package imports which.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 fmt: $(READY) ## Format the code.
 	$(BIN)/ruff check --fix .
@@ -45,7 +46,7 @@ bench: $(READY) ## Run the benchmarks; prints a table and writes bench/results/*
 soak: $(READY) ## Run under load, faults and key rotations for SOAK_SECONDS (600).
 	$(BIN)/python -m tests.soak --seconds $(or $(SOAK_SECONDS),600)
 
-fuzz: $(READY) ## Fuzz what reads strangers' input for FUZZ_SECONDS (60).
+fuzz: $(READY) ## Fuzz what reads untrusted input for FUZZ_SECONDS (60).
 	$(BIN)/python -m tests.fuzz --seconds $(or $(FUZZ_SECONDS),60)
 
 lock: ## Resolve requirements*.in into the hash-locked files, for Python 3.11 to 3.13.

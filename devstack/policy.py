@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from devstack.stack import Upstreams
+    from devstack.upstreams import Upstreams
 
 _POLICY = """\
 version: 1

@@ -1,7 +1,7 @@
 """The story of a request in one screen: verify → decide → claim → mint → check → record.
 
-The only module that knows all the others. What comes in has passed step 1, the shape (`vending.request`); what goes
-out is a token that allows exactly what the policy granted, or a `Refusal`.
+Knows every step and how none of them works; `wiring` puts them together. What comes in has passed step 1, the shape
+(`vending.request`); what goes out is a token that allows exactly what the policy granted, or a `Refusal`.
 """
 
 from __future__ import annotations
