@@ -259,7 +259,8 @@ json() {
     }' "$json_file" 2>/dev/null
 }
 
-# jwt_audience FILE: print the `aud` of the JWT in FILE if it is exactly one. The signature is the service's to check.
+# jwt_audience FILE: print the `aud` of the JWT in FILE if it is exactly one, not counting the workspace's that Bitbucket
+# appends to the one that a step asks for. The signature is the service's to check.
 jwt_audience() {
   # shellcheck disable=SC2016
   awk "$json_awk"'
@@ -268,9 +269,14 @@ jwt_audience() {
       members(base64url(part[2]))
       i = find("aud")
       if (!i || (kind[i] != "string" && kind[i] != "]")) exit 1
-      audience = strings(raw[i])
-      if (index(audience, "\n") != length(audience)) exit 1
-      print substr(audience, 1, length(audience) - 1)
+      m = split(strings(raw[i]), line, "\n") - 1
+      for (i = 1; i <= m; i++) {
+        if (m > 1 && line[i] ~ /^ari:cloud:bitbucket::workspace\/[0-9a-f-]+$/) continue
+        audience = line[i]
+        others++
+      }
+      if (others != 1) exit 1
+      print audience
     }' "$1"
 }
 
@@ -571,7 +577,8 @@ ask_platform() {
     problem="ACTIONS_ID_TOKEN_REQUEST_URL is not an https URL" && safe_url "$ACTIONS_ID_TOKEN_REQUEST_URL" && ask_github "$1"
   elif [ "${GITHUB_ACTIONS-}" = true ]; then
     problem="this job may not ask GitHub for an OIDC token. Add 'permissions: {id-token: write, contents: read}' to the job. \
-If it calls a reusable workflow, the caller must grant it too; a pull request from a fork never gets it"
+If it calls a reusable workflow, the caller must grant it too; runs of Dependabot and pull requests from \
+forks get no OIDC token, whatever permissions says"
     return 1
   elif [ -n "${SYSTEM_OIDCREQUESTURI-}" ]; then
     problem="the access token of the job is not passed to this step: map System.AccessToken to SYSTEM_ACCESSTOKEN in its env"

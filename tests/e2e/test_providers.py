@@ -143,9 +143,10 @@ def _github(place: Place) -> str:
     use = place.page("GitHub Actions", "github")["steps"][0]
     job = place.live.stack.issuers.github.job(iss=PRESETS["github"].default_issuer)
     runner = GitHubJob(place.directory / "job", {**job.github_env, **place.live.trust})
-    done = runner.uses(use["uses"], use["with"])
+    # There is no engine to log in to; the token is an output.
+    done = runner.uses(use["uses"], {**use["with"], "login": "false"})
     assert done.exit_code == 0, done.raw
-    return done.outputs["token"]
+    return done.outputs["password"]
 
 
 def _gitlab(place: Place) -> str:
@@ -160,7 +161,7 @@ def _azure(place: Place) -> str:
     issuer = PRESETS["azure-devops"].samples["default"].claims["iss"]
     job = place.live.stack.issuers.azure_devops.job(iss=issuer)
     runner = AzureJob(place.directory / "job", {**job.azure_devops_env, **place.live.trust})
-    done = runner.template(step["template"], step["parameters"])
+    done = runner.template(step["template"], {**step["parameters"], "login": "false", "steps": []})
     assert done.exit_code == 0, done.raw
     return runner.secrets["ACR_TOKEN"]
 
@@ -168,14 +169,49 @@ def _azure(place: Place) -> str:
 def _snippet(preset: str, heading: str) -> Callable[[Place], str]:
     def job(place: Place) -> str:
         def token_for(audience: str) -> str:
-            # Bitbucket sends a list where a step names its audience.
-            return place.token(preset, [audience] if preset == "bitbucket" else audience)
+            # Bitbucket sends a list where a step names its audience, and appends the workspace's.
+            return place.token(preset, [audience, WORKSPACE] if preset == "bitbucket" else audience)
 
         runner = SnippetJob(place.directory / "job", preset, token_for, url=place.live.url)
         runner.environment |= place.live.trust
+        if preset == "buildkite":
+            _hand_out_what_is_asked_for(runner, place)
         text = client_block(heading).replace("repository:web/api:pull,push", _scope(preset))
         done = runner.run(snippet(preset, text), 'cat "$DOCKER_CONFIG/config.json"')
         return _password(done)
+
+    return job
+
+
+WORKSPACE = "ari:cloud:bitbucket::workspace/a1b2c3d4-0001-4000-8000-00000000000a"
+
+
+def _hand_out_what_is_asked_for(runner: SnippetJob, place: Place) -> None:
+    """Put a `buildkite-agent` into a job that puts the ids into a token only where they are asked for."""
+    tokens = {form: place.token("buildkite", place.live.url, form) for form in ("ids", "default")}
+    agent = runner.programs / "buildkite-agent"
+    agent.write_text(
+        "#!/bin/sh\n"
+        f'case "$*" in *"--claim organization_id,pipeline_id"*) echo "{tokens["ids"]}" ;;\n'
+        f'*) echo "{tokens["default"]}" ;; esac\n'
+    )
+
+
+def _by_helper(preset: str, audience: Callable[[Place], Any]) -> Callable[[Place], str]:
+    """The credential helper takes the token from a file."""
+
+    def job(place: Place) -> str:
+        file = place.directory / "token"
+        file.write_text(place.token(preset, audience(place)))
+        helper = CLIENTS / "docker-credential-acr-vending"
+        done = place.script(
+            f"python3 {helper} token",
+            ACR_VENDING_URL=place.live.url,
+            ACR_VENDING_SCOPE=_scope(preset),
+            ACR_VENDING_ID_TOKEN_FILE=str(file),
+            SSL_CERT_FILE=str(place.live.ca_file),
+        )
+        return str(json.loads(done)["access_token"]) if done.startswith("{") else done
 
     return job
 
@@ -239,7 +275,8 @@ JOBS: dict[str, Callable[[Place], str]] = {
     "azure-devops": _azure,
     "circleci": _snippet("circleci", "CircleCI"),
     "bitbucket": _snippet("bitbucket", "Bitbucket"),
-    "buildkite": _handed_over("buildkite", "ids"),
+    "buildkite": _snippet("buildkite", "Buildkite"),
+    "bitbucket by the helper": _by_helper("bitbucket", lambda place: [place.live.url, WORKSPACE]),
     "terraform-cloud": _handed_over("terraform-cloud"),
     "terraform-cloud by stack": _handed_over("terraform-cloud", "stack"),
     "kubernetes": _handed_over("kubernetes"),
