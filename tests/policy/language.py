@@ -65,7 +65,9 @@ GITHUB: dict[str, Any] = {
 """What a GitHub Actions job of contoso/web on its main branch presents."""
 
 
-def grant(*repositories: str, actions: str = "pull push", registry: str = "prod", **more: Any) -> dict[str, Any]:
+def grant(
+    *repositories: str, actions: str = "pull push", registry: str | list[str] = "prod", **more: Any
+) -> dict[str, Any]:
     """Write a grant; without repositories it has neither those nor actions."""
     named = {"repositories": list(repositories), "actions": actions.split()} if repositories else {}
     return {"registry": registry, **named, **more}

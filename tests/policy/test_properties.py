@@ -12,24 +12,27 @@ from tests.policy import reference
 from tests.policy.language import NOW, compose, load_data
 from tests.support.examples import examples
 from vending.acr.names import ACTIONS, is_repository_name
-from vending.acr.scope import Scope, repository
+from vending.acr.scope import Scope, parse, repository
 from vending.oidc.types import VerifiedClaims
-from vending.policy import Policy, decide, hints, trace
+from vending.policy import Policy, PolicyError, decide, hints, trace
 from vending.policy.engine.conditions import State
 from vending.policy.engine.globs import compile_glob, is_literal
 from vending.policy.engine.repositories import compile_template
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from vending.oidc.types import Claims
+    from vending.policy import Problem
 
 relaxed = examples(suppress=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 # A small world, so that rules, denies and tokens often concern each other.
 ISSUERS = ("github", "generic")
 KEYS = ("repository", "environment", "ref", "event_name", "a", "/n/k", "/l/0")
-TEXTS = ("x", "X", "y", "x/y", "x:y", "", "workflow_run", "push")
+TEXTS = ("x", "X", "y", "x/y", "x:y", "", "workflow_run", "issue_comment", "push")
 PATTERNS = ("x*", "*", "**", "*/y", "x**", "*x*y*")
-NAMES = ("x", "y", "x/y", "t/x", "t/x/y", "m/one", "m/two")
+NAMES = ("x", "y", "x/y", "t/x", "t/x/y", "t/x/y/z", "m/one", "m/two")
 ENTRIES = (
     *NAMES,
     "*",
@@ -42,8 +45,19 @@ ENTRIES = (
     "{a}/x",
     "m/{a|m}",
     "{ref|lower}/{a|m}",
+    "t/{a}/*",
+    "t/{a|lower}/**",
+    "{a}/**",
+    "{a}/x*/**",
+    "m/{a|m}/*",
+    "{a|listed}",
+    "{ref|lower|listed}",
 )
-MAPS = {"m": {"x": "one", "y": "two", "X": "one"}}
+MAPS = {
+    "m": {"x": "one", "y": "two", "X": "one"},
+    "listed": {"x": ["x", "t/**"], "y": "y", "x/y": ["m/*"], "push": ["**/y"]},
+}
+LISTS: dict[str, list[Any]] = {"words": ["x", "*y", "issue_comment"], "mixed": ["x", 1, True]}
 
 scalars = st.sampled_from([*TEXTS, True, False, 0, 1, 7])
 texts = st.sampled_from([*TEXTS, *PATTERNS])
@@ -59,16 +73,60 @@ claims_of_callers = st.fixed_dictionaries(
 
 
 def conditions(issuer: str) -> st.SearchStrategy[dict[str, Any]]:
-    accepted = texts if issuer == "github" else st.one_of(texts, scalars)
-    listed = st.one_of(accepted, st.lists(accepted, min_size=1, max_size=3))
-    return st.dictionaries(st.sampled_from(KEYS[:-2] if issuer == "github" else KEYS), listed, min_size=1, max_size=3)
+    is_text = issuer == "github"
+    accepted = texts if is_text else st.one_of(texts, scalars)
+    listed = st.one_of(
+        accepted,
+        st.lists(accepted, min_size=1, max_size=3),
+        st.sampled_from([{"in": "words"}, {"absent": True}, {"in": "words" if is_text else "mixed"}]),
+    )
+    return st.dictionaries(st.sampled_from(KEYS[:-2] if is_text else KEYS), listed, min_size=1, max_size=3)
+
+
+def pins(issuer: str) -> st.SearchStrategy[dict[str, Any]]:
+    key = "repository_id" if issuer == "github" else "sub"
+    return st.sampled_from([{key: "1"}, {key: "2"}, {key: ["1", "2"]}, {key: {"in": "ids"}}])
+
+
+def any_of(issuer: str) -> st.SearchStrategy[list[dict[str, Any]]]:
+    return st.lists(conditions(issuer), min_size=1, max_size=3)
 
 
 @st.composite
-def grants(draw: st.DrawFn) -> dict[str, Any]:
+def named_conditions(draw: st.DrawFn) -> dict[str, Any]:
+    """One of each kind for each issuer: for rules, and without `when_any` for deny entries too."""
+    made = {}
+    for issuer in ISSUERS:
+        parts = {"when": conditions(issuer), "unless": conditions(issuer)}
+        made[issuer] = {
+            **draw(st.fixed_dictionaries({}, optional=parts)),
+            "when_any": draw(any_of(issuer)),
+        }
+        made[f"{issuer}-plain"] = {
+            "when": draw(conditions(issuer)),
+            **draw(st.fixed_dictionaries({}, optional={"unless": conditions(issuer)})),
+        }
+    return made
+
+
+SPAN = {
+    "not_before": st.sampled_from(["2027-01-14", "2027-01-15", "2027-01-16", "2027-01-15T08:00Z", "2027-01-15T08:01Z"]),
+    "expires": st.sampled_from(["2027-01-14", "2027-01-15", "2027-01-16", "2027-01-15T08:00Z", "2027-01-15T08:01Z"]),
+}
+
+
+def spans() -> st.SearchStrategy[dict[str, str]]:
+    return st.fixed_dictionaries({}, optional=SPAN).filter(
+        lambda span: len(span) < 2 or span["not_before"] < f"{span['expires']}T24:00Z"[:17]
+    )
+
+
+@st.composite
+def grants(draw: st.DrawFn, issuer: str) -> dict[str, Any]:
+    entries = [*ENTRIES, "t/{repository|lower|path}/**"] if issuer == "github" else ENTRIES
     return {
-        "registry": draw(st.sampled_from(["prod", "prod", "dev"])),
-        "repositories": draw(st.lists(st.sampled_from(ENTRIES), min_size=1, max_size=3)),
+        "registry": draw(st.sampled_from(["prod", "prod", "dev", ["dev", "prod"], ["dev"]])),
+        "repositories": draw(st.lists(st.sampled_from(entries), min_size=1, max_size=3)),
         "actions": draw(st.lists(st.sampled_from(ACTIONS), min_size=1, max_size=3)),
     }
 
@@ -76,22 +134,28 @@ def grants(draw: st.DrawFn) -> dict[str, Any]:
 @st.composite
 def rules(draw: st.DrawFn) -> dict[str, Any]:
     issuer = draw(st.sampled_from(ISSUERS))
-    pin = "repository_id" if issuer == "github" else "sub"
+    more = draw(st.one_of(st.just({}), conditions(issuer)))
+    pin = draw(pins(issuer))
+    when: dict[str, Any] = {"when": {**pin, **more}}
+    if draw(st.integers(0, 3)) == 0:
+        others = draw(st.lists(st.tuples(pins(issuer), conditions(issuer)), max_size=2))
+        alternatives = [{**other, **further} for other, further in others]
+        when = {"when_any": [pin, *alternatives], **({"when": more} if more else {})}
+    elif draw(st.booleans()):
+        when["when_any"] = draw(any_of(issuer))
     return {
         "issuer": issuer,
-        "when": {
-            pin: draw(st.sampled_from(["1", "2", ["1", "2"]])),
-            **draw(st.one_of(st.just({}), conditions(issuer))),
-        },
-        "grant": draw(st.lists(grants(), min_size=1, max_size=2)),
+        **when,
+        "grant": draw(st.lists(grants(issuer), min_size=1, max_size=2)),
+        **draw(spans()),
         **draw(
             st.fixed_dictionaries(
                 {},
                 optional={
+                    "use": st.sampled_from([issuer, [f"{issuer}-plain"], [issuer, f"{issuer}-plain"]]),
                     "unless": conditions(issuer),
                     "enabled": st.booleans(),
                     "mode": st.sampled_from(["enforce", "audit"]),
-                    "expires": st.sampled_from(["2027-01-14", "2027-01-15", "2027-01-16"]),
                 },
             )
         ),
@@ -104,6 +168,7 @@ def denies(draw: st.DrawFn) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "repositories": draw(st.lists(st.sampled_from(plain), min_size=1, max_size=2)),
         "actions": draw(st.lists(st.sampled_from(ACTIONS), min_size=1, max_size=3)),
+        **draw(spans()),
         **draw(
             st.fixed_dictionaries({}, optional={"registry": st.sampled_from(["prod", "dev"]), "enabled": st.booleans()})
         ),
@@ -111,7 +176,8 @@ def denies(draw: st.DrawFn) -> dict[str, Any]:
     if draw(st.booleans()):
         issuer = draw(st.sampled_from(ISSUERS))
         entry["issuer"] = issuer
-        entry |= draw(st.fixed_dictionaries({}, optional={"when": conditions(issuer), "unless": conditions(issuer)}))
+        more = {"when": conditions(issuer), "unless": conditions(issuer), "use": st.just(f"{issuer}-plain")}
+        entry |= draw(st.fixed_dictionaries({}, optional=more))
     return entry
 
 
@@ -124,6 +190,8 @@ def policies(draw: st.DrawFn) -> dict[str, Any]:
         rules=named("r", draw(st.lists(rules(), max_size=6))),
         deny=named("d", draw(st.lists(denies(), max_size=3))),
         maps=MAPS,
+        lists={**LISTS, "ids": ["1", "2"]},
+        conditions=draw(named_conditions()),
     )
 
 
@@ -169,14 +237,53 @@ def test_request_is_allowed_exactly_when_everything_asked_is_granted(
 ) -> None:
     decision = decide(load_data(data), caller, "prod", scopes, NOW)
     if scopes is None:
-        assert all(
-            reference.granted(data, caller.issuer, caller.claims, "prod", name, action, NOW)
-            for name, action in pairs(decision.granted)
-        )
+        expected = reference.listed(data, caller.issuer, caller.claims, "prod", NOW)
+        assert pairs(decision.granted) == expected
+        assert decision.allowed == bool(expected)
     else:
         assert pairs(decision.granted) | pairs(decision.missing) == pairs(scopes)
         assert not pairs(decision.granted) & pairs(decision.missing)
         assert decision.allowed == (not decision.missing)
+
+
+MOMENTS = [NOW + hours * 3600 - 1 for hours in range(-80, 120, 2)] + [NOW - 1, NOW, NOW + 59, NOW + 60]
+
+
+@relaxed
+@given(policies(), st.lists(denies(), min_size=1, max_size=2), callers)
+def test_what_never_rules_out_is_denied_and_a_refusal_has_an_example(
+    data: dict[str, Any], entries: list[dict[str, Any]], caller: VerifiedClaims
+) -> None:
+    data = {**data, "never": [{"name": f"n{number}", **entry} for number, entry in enumerate(entries)]}
+    try:
+        policy = load_data(data)
+    except PolicyError as error:
+        expect_examples(data, error.problems)
+        return
+    expected = {
+        (name, action)
+        for name in NAMES
+        for action in ACTIONS
+        if reference.granted(data, caller.issuer, caller.claims, "prod", name, action, NOW)
+    }
+    assert everything(policy, caller) == expected
+
+
+def expect_examples(data: dict[str, Any], problems: Iterable[Problem]) -> None:
+    """Expect that each example is granted at some time where nothing is ruled out, and ruled out."""
+    for problem in problems:
+        assert problem.code == "never_violated"
+        assert problem.example is not None
+        [scope], claims = parse(str(problem.example["scope"])), problem.example["claims"]
+        [action] = scope.actions
+        asked_by = [
+            (issuer, claims, registry, scope.name, action, moment)
+            for issuer in ISSUERS
+            for registry in ("prod", "dev")
+            for moment in MOMENTS
+        ]
+        without = {**data, "never": []}
+        assert any(reference.granted(without, *ask) and reference.denied(data, *ask) for ask in asked_by)
 
 
 @relaxed
@@ -249,7 +356,13 @@ def test_trace_tells_the_story_of_the_decision(
         assert pairs(told.decision.granted) == given_by_rules - taken
     for rule in told.rules:
         met = all(condition.satisfied for condition in (*rule.when, *rule.unless))
-        assert met or rule.status in {"not_matched", "disabled", "expired"}
+        met = met and all(any(alternative.holds for alternative in group) for group in rule.when_any)
+        assert met or rule.status in {"not_matched", "disabled", "expired", "not_yet"}
+        assert all(
+            alternative.holds == all(condition.satisfied for condition in alternative.conditions)
+            for group in rule.when_any
+            for alternative in group
+        )
         assert all(condition.satisfied == (condition.state is State.HOLDS) for condition in rule.when)
 
 
@@ -262,8 +375,9 @@ def test_hints_are_about_the_caller_only(data: dict[str, Any], caller: VerifiedC
         if rule["name"] in about:
             pin = "repository_id" if caller.issuer == "github" else "sub"
             assert rule["issuer"] == caller.issuer
-            assert caller.claims[pin] in rule["when"][pin]
-            matches = reference.rule_matches(rule, caller.issuer, caller.claims, NOW)
+            accepted = [pair[1] for way in reference.ways(rule, data) for pair in way if pair[0] == pin]
+            assert any(reference.names_literally(value, caller.claims[pin], data) for value in accepted)
+            matches = reference.rule_matches(rule, caller.issuer, caller.claims, NOW, data)
             assert about[rule["name"]].matched == matches == (not about[rule["name"]].failed_claims)
 
 

@@ -12,6 +12,7 @@ from vending.entra.identity import Identity
 from vending.json_document import NotJson, json_object
 from vending.oidc.claim_path import parse_key
 from vending.oidc.types import Issuer
+from vending.policy.compiler.bounds import BoundsChecker
 from vending.policy.compiler.clauses import ClauseCompiler
 from vending.policy.compiler.hosts import (
     check_audience,
@@ -79,6 +80,7 @@ class _Builder:
         compiler = RuleCompiler(self.document, issuers, frozenset(registries), maps, clauses)
         rules = compiler.compile(model)
         self.findings += compiler.findings
+        self.findings += BoundsChecker(model, self.document, maps).check()
         audit = model.audit.claims if model.audit else []
         for number, claim in enumerate(audit):
             self._names_claim(claim, ("audit", "claims", number))

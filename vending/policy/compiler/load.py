@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import json
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from vending.policy.compiler.build import build
 from vending.policy.engine.policy import digest_of_files
 from vending.policy.language.omission import Omission, certain, validate_rest
-from vending.policy.language.problems import Code, PolicyError, Problem
+from vending.policy.language.problems import Code, Finding, PolicyError, Problem
 from vending.policy.language.reader import MAX_JSON_BYTES, read
 from vending.policy.language.structure import validate
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from vending.policy.engine.policy import Environment, Policy
     from vending.policy.language.document import Document
     from vending.policy.language.models import PolicyModel
-    from vending.policy.language.problems import Finding
 
 _LARGE_BYTES: Final = 1 << 20
 
@@ -137,10 +137,29 @@ def _load(document: Document, environment: Environment, files: _SideFiles, sha25
     if model is None or document.problems:
         raise PolicyError(_find_all(document, findings, environment, files))
     policy, findings = build(model, document, environment, files.read, sha256)
+    if not findings and model.never:
+        findings = _contradictions(policy, model)
     if findings:
         raise PolicyError(document.place(findings))
     policy = replace(policy, files=tuple(sorted(files.seen)), files_sha256=digest_of_files(files.seen))
     return Loaded(policy, model, document)
+
+
+def _contradictions(policy: Policy, model: PolicyModel) -> list[Finding]:
+    """Say which rules grant what a `never` entry rules out, with an example of a token and a scope."""
+    from vending.policy.compiler.never import find_contradictions
+
+    number_of = {rule.name: number for number, rule in enumerate(model.rules)}
+    return [
+        Finding(
+            ("rules", number_of[found.rule.name]),
+            Code.NEVER_VIOLATED,
+            f"the rule grants what never {found.never.name!r} rules out: {found.scope} to a token of "
+            f"{found.rule.issuer} with {json.dumps(found.claims)}; narrow the rule, or add a deny entry",
+            example=found.example,
+        )
+        for found in find_contradictions(policy)
+    ]
 
 
 def _find_all(

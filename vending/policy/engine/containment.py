@@ -51,6 +51,16 @@ def uncovered_name(outers: Sequence[str], inner: str) -> str | None:
     return _search(outers, inner, _RepositoryName())
 
 
+def common_name(patterns: Sequence[str]) -> str | None:
+    """Return the shortest repository name that all patterns match, or None. Raises `UndecidedError`."""
+    return _search_common(patterns, _RepositoryName())
+
+
+def common_text(patterns: Sequence[str]) -> str | None:
+    """Return the shortest text that all patterns match; None where there is none. Raises `UndecidedError`."""
+    return _search_common(patterns, _AnyText())
+
+
 # --- What the values are ----------------------------------------------------------------------------------------------
 
 
@@ -157,4 +167,27 @@ def _search(outers: Sequence[str], inner: str, values: _AnyText | _RepositoryNam
                     raise UndecidedError
                 seen.add(reached)
                 queue.append((reached, text + letter))
+    return None
+
+
+def _search_common(patterns: Sequence[str], values: _AnyText | _RepositoryName) -> str | None:
+    """Search the shortest value that all patterns match."""
+    automata = [_Pattern([pattern]) for pattern in patterns]
+    letters = values.letters({letter for pattern in patterns for letter in pattern if letter != _WITHIN})
+    begin = (tuple(automaton.start for automaton in automata), values.start)
+    seen = {begin}
+    queue = deque([(begin, "")])
+    while queue:
+        (states, state), text = queue.popleft()
+        if values.accepts(state) and all(a.accepts(s) for a, s in zip(automata, states, strict=True)):
+            return text
+        for letter in letters:
+            further = values.after(state, letter)
+            after = tuple(a.after(s, letter) for a, s in zip(automata, states, strict=True))
+            if further is None or not all(after) or (after, further) in seen:
+                continue
+            if len(seen) == MAX_STATES:
+                raise UndecidedError
+            seen.add((after, further))
+            queue.append(((after, further), text + letter))
     return None

@@ -213,11 +213,6 @@ def _split(text: str) -> list[str]:
     return tokens[::2]
 
 
-def as_list(value: str | list[str]) -> list[str]:
-    """Turn one or several into several."""
-    return value if isinstance(value, list) else [value]
-
-
 def _part(token: str, maps: Maps) -> str | Insertion:
     match = _PLACEHOLDER.fullmatch(token)
     if match:
@@ -249,7 +244,8 @@ def _insertion(text: str, maps: Maps) -> Insertion:
     names = {key: value for key, value in table.items() if isinstance(value, str)}
     if len(names) == len(table):
         return Insertion(path, lower, table=names)
-    return Insertion(path, lower, lists={key: compile_list(as_list(value)) for key, value in table.items()})
+    lists = {key: compile_list([value] if isinstance(value, str) else value) for key, value in table.items()}
+    return Insertion(path, lower, lists=lists)
 
 
 def _tail(tokens: Sequence[str]) -> Glob | None:

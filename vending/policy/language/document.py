@@ -68,7 +68,7 @@ class Document:
         listed = list(findings)
         placed = self.locate([(finding.path, finding.at_key) for finding in listed])
         return [
-            Problem(file, place.line, place.column, finding.code, finding.message, finding.severity)
+            Problem(file, place.line, place.column, finding.code, finding.message, finding.severity, finding.example)
             for finding, (file, place) in zip(listed, placed, strict=True)
         ]
 
@@ -123,6 +123,15 @@ class Document:
         table = sources.get(str(path[0]))
         source = table.get(name) if isinstance(table, dict) and isinstance(name, str) else None
         return source if isinstance(source, str) else None
+
+    def file_of(self, path: Location) -> str | None:
+        """Return the file that an entry (section and name or index) was written in; None for a policy that is one file
+        as it stands, and where a compiled policy does not say."""
+        part = self.parts.get(path[:2]) or self.parts.get(path[:1])
+        if part:
+            return part[0].file_of(part[1]) or (part[0].name if part[0].name != self.name else None)
+        source = parse_source(self.source_of(path))
+        return source[0] if source else None
 
     def origin(self, path: Location) -> str | None:
         """Return `file:line:column` of an entry (section and name or index) where that costs no scan of the file."""

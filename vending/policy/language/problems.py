@@ -75,19 +75,27 @@ class Code(StrEnum):
     """A file that cannot be read, or lies outside the policy's directory."""
     LOADER = "loader"
     """The loader failed where it should have found a mistake: a bug of this program."""
+    OUT_OF_BOUNDS = "out_of_bounds"
+    """A file of a directory says more than its bounds under `files` allow."""
+    NEVER_VIOLATED = "never_violated"
+    """A rule grants what a `never` entry rules out."""
     DATE = "date"
     """A day that the calendar does not have."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Say what is wrong at a path of the policy. `at_key` points at the key rather than at its value."""
+    """Say what is wrong at a path of the policy. `at_key` points at the key rather than at its value.
+
+    `example` is a token's claims and a scope that show it, where there are some.
+    """
 
     path: Location
     code: str
     message: str
     at_key: bool = False
     severity: Severity = "error"
+    example: Mapping[str, object] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, order=True)
