@@ -14,6 +14,8 @@ from devstack.stack import PROJECT
 ARCHITECTURE = (PROJECT / "docs" / "architecture.md").read_text(encoding="utf-8")
 CONTRIBUTING = (PROJECT / "docs" / "contributing.md").read_text(encoding="utf-8")
 SOURCES = {path.relative_to(PROJECT).as_posix(): path.read_text("utf-8") for path in PROJECT.glob("vending/**/*.py")}
+OFFLINE = ("vending/assurance/", "vending/cli/", "vending/starter/")
+"""What runs before a policy is in force, and serves no request."""
 TREES = {name: ast.parse(text) for name, text in SOURCES.items()}
 RECIPES = re.findall(r"^### (Add an? \w+)\n\nFollow `(\w+)`\.\n\n((?:- .*\n(?:  .*\n)*)+)", CONTRIBUTING, re.MULTILINE)
 
@@ -44,7 +46,7 @@ def test_every_cache_is_in_the_table() -> None:
     kept = {
         name
         for name, text in SOURCES.items()
-        if keeps.search(text) and not name.startswith(("vending/policy/", "vending/cli/", "vending/starter/"))
+        if keeps.search(text) and not name.startswith(("vending/policy/", *OFFLINE))
     }
     missing = {name for name in kept if name not in named and f"{name.rpartition('/')[0]}/" not in named}
     assert missing <= {"vending/audit.py", "vending/recorder.py"}  # Of one request.
@@ -94,9 +96,9 @@ def test_engine_has_no_clock_and_no_io() -> None:
 
 
 def test_only_verification_makes_verified_claims_from_a_token() -> None:
-    """The command line makes them from claims that a policy's owner wrote down."""
+    """Command line and assurance make them from claims that a policy's owner wrote down, or that no token ever had."""
     making = {name for name, tree in TREES.items() if _calls(tree, "VerifiedClaims")}
-    assert {name for name in making if not name.startswith("vending/cli/")} == {"vending/oidc/verify.py"}
+    assert {name for name in making if not name.startswith(OFFLINE)} == {"vending/oidc/verify.py"}
 
 
 def test_story_of_a_request_is_on_one_screen() -> None:
