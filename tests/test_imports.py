@@ -14,7 +14,8 @@ pytestmark = pytest.mark.process
 
 
 def lint_imports(config: Path) -> subprocess.CompletedProcess[str]:
-    command = [Path(sys.executable).with_name("lint-imports"), "--no-logo", "--no-cache", "--config", config]
+    program = str(Path(sys.executable).with_name("lint-imports"))
+    command = [program, "--no-logo", "--no-cache", "--config", str(config)]
     return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
 
 
