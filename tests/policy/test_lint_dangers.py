@@ -329,6 +329,71 @@ DANGERS: dict[str, tuple[Lint, str, dict[str, Any], dict[str, Any]]] = {
         rule(MAIN | {"repository": "contoso/web"}, "ci/{repository|path}"),
         {},
     ),
+    "a branch that is to be a tag": (
+        Lint.UNREACHABLE_RULE,
+        "'refs/heads/main'",
+        rule(MAIN | {"ref_type": "tag"}),
+        {},
+    ),
+    "a repository of another owner": (
+        Lint.UNREACHABLE_RULE,
+        "'contoso/web'",
+        rule(MAIN | {"repository": "contoso/web", "repository_owner": "fabrikam"}),
+        {},
+    ),
+    "two refs at once": (
+        Lint.UNREACHABLE_RULE,
+        "'refs/heads/dev'",
+        rule(MAIN, use="dev"),
+        {"conditions": {"dev": {"when": {"ref": "refs/heads/dev"}}}},
+    ),
+    "the absence of what is always there": (
+        Lint.UNREACHABLE_RULE,
+        "event_name",
+        rule(MAIN | {"event_name": {"absent": True}}),
+        {},
+    ),
+    "a never that misses": (
+        Lint.STAR_MISSES,
+        "'refs/pull/**'",
+        rule(MAIN),
+        {
+            "never": [
+                {"name": "n", "issuer": "github", "repositories": ["web/**"], "actions": ["push"]}
+                | {"when": {"ref": "refs/pull/*"}}
+            ]
+        },
+    ),
+    "a never about a claim that is misspelled": (
+        Lint.UNKNOWN_CLAIM,
+        "did you mean ref?",
+        rule(MAIN),
+        {
+            "never": [
+                {"name": "n", "issuer": "github", "repositories": ["web/**"], "actions": ["push"]}
+                | {"when": {"reff": "refs/pull/**"}}
+            ]
+        },
+    ),
+    "a list that nothing uses": (Lint.UNUSED, "'pay'", rule(MAIN), {"lists": {"pay": ["1"]}}),
+    "a condition that nothing uses": (
+        Lint.UNUSED,
+        "'people'",
+        rule(MAIN),
+        {"conditions": {"people": {"unless": {"actor": "*[bot]"}}}},
+    ),
+    "a gate in a list": (
+        Lint.WEAK_GATE,
+        "'refs/heads/main*'",
+        rule(WEB | {"ref": {"in": "branches"}}),
+        {"lists": {"branches": ["refs/heads/main", "refs/heads/main*"]}},
+    ),
+    "an exclusion in what is used": (
+        Lint.STAR_MISSES,
+        "'refs/pull/**'",
+        rule(WEB, actions=PULL, use="reviewed"),
+        {"conditions": {"reviewed": {"unless": {"ref": "refs/pull/*"}}}},
+    ),
     "an audit claim that nobody sends": (Lint.AUDIT_CLAIM, "'acter'", rule(MAIN), {"audit": {"claims": ["acter"]}}),
     "a map that nothing uses": (Lint.UNUSED, "'images'", rule(MAIN), {"maps": {"images": {"1": "web"}}}),
 }
@@ -393,6 +458,23 @@ SANE: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "one of two pins is in the alternatives": (
         rule({"ref": "refs/heads/main"}, when_any=[{"repository_id": "1"}, {"repository_id": "2"}]),
         {},
+    ),
+    "a branch that is a branch": (rule(MAIN | {"ref_type": "branch"}), {}),
+    "an owner and its repository": (
+        rule(MAIN | {"repository": "Contoso/web", "repository_owner": ["contoso", "fabrikam"]}),
+        {},
+    ),
+    "an absence that may be": (rule(MAIN | {"environment": {"absent": True}}), {}),
+    "two conditions on one claim": (
+        rule(WEB | {"ref": "refs/heads/**"}, use="release"),
+        {"conditions": {"release": {"when": {"ref": ["refs/heads/main", "refs/heads/release/*"]}}}},
+    ),
+    "a gate and a pin in what is used": (
+        rule({"repository_id": {"in": "pay"}}, use=["release"]),
+        {
+            "conditions": {"release": {"when": {"ref_protected": "true", "environment": "production"}}},
+            "lists": {"pay": ["640000001", "640000002"]},
+        },
     ),
     "GitLab by path": (rule({"project_id": "1", "ref_path": "refs/heads/main"}, issuer="gitlab"), {}),
     "GitLab by ref and type": (rule({"project_id": "1", "ref": "main", "ref_type": "branch"}, issuer="gitlab"), {}),
@@ -481,3 +563,76 @@ def test_an_acceptance_on_an_issuer_and_a_deny_entry_works(tmp_path: Path) -> No
 def test_an_accepted_information_is_silent_too(tmp_path: Path) -> None:
     pulls = rule(MAIN, actions=["pull"], accept={"pull_without_metadata_read": "nobody lists tags"})
     assert problems(tmp_path, pulls) == ()
+
+
+# --- What the language has besides ------------------------------------------------------------------------------------
+
+BOTH = {
+    "registries": {"prod": {"login_server": "contoso.azurecr.io"}, "dev": {"login_server": "contosodev.azurecr.io"}}
+}
+
+
+def _deny(**more: Any) -> dict[str, Any]:
+    return {"name": "d", "repositories": ["web/**"], "actions": ["push"]} | more
+
+
+@pytest.mark.parametrize(
+    ("deny", "denied"),
+    [
+        (_deny(), True),
+        (_deny(registry="prod"), False),
+        (_deny(expires="2027-01-01"), False),
+        (_deny(not_before="2027-01-01"), False),
+        (_deny(issuer="github", when={"environment": {"absent": True}}), False),
+        (_deny(issuer="github", when={"ref": "refs/heads/main"}), True),
+        (_deny(issuer="github", unless={"ref": {"absent": True}}), True),
+    ],
+)
+def test_a_grant_in_several_registries_is_denied_where_all_of_it_is(
+    tmp_path: Path, deny: dict[str, Any], denied: bool
+) -> None:
+    both = rule(MAIN)
+    both["grant"][0]["registry"] = ["prod", "dev"]
+    found = {problem.code for problem in problems(tmp_path, both, deny=[deny], **BOTH)}
+    assert (Lint.DENIED_GRANT in found) is denied
+
+
+def test_pull_in_one_registry_does_not_help_a_push_in_another(tmp_path: Path) -> None:
+    both = rule(MAIN, actions=["push"])
+    both["grant"][0]["registry"] = ["prod", "dev"]
+    both["grant"].append({"registry": "prod", "repositories": ["web/**"], "actions": ["pull", "metadata_read"]})
+    assert {problem.code for problem in problems(tmp_path, both, **BOTH)} == {Lint.PUSH_WITHOUT_PULL}
+    both["grant"][1]["registry"] = ["dev", "prod"]
+    assert problems(tmp_path, both, **BOTH) == ()
+
+
+@pytest.mark.parametrize(
+    ("repositories", "denied"),
+    [("{repository_id|images}", True), ("{repository_id|mixed}", False), ("web/{repository_id}/**", True)],
+)
+def test_maps_with_lists_and_tails_of_templates_are_looked_into(
+    tmp_path: Path, repositories: str, denied: bool
+) -> None:
+    maps = {"images": {"1": ["web/api", "web/api/**"]}, "mixed": {"1": ["web/api", "old"]}}
+    used = {name: table for name, table in maps.items() if name in repositories}
+    sections: dict[str, Any] = {"deny": [_deny()]} | ({"maps": used} if used else {})
+    found = problems(tmp_path, rule(MAIN, repositories), **sections)
+    assert (Lint.DENIED_GRANT in {p.code for p in found if p.severity == "warning"}) is denied
+
+
+@pytest.mark.parametrize(
+    ("second", "same"),
+    [
+        (rule(MAIN), True),
+        (rule({"repository_id": "123456"}, use="main"), True),
+        (rule({"repository_id": {"in": "one"}, "ref": "refs/heads/main"}), True),
+        (rule(WEB, use="main", unless={"actor": "mona"}), False),
+        (rule(MAIN, when_any=[{"environment": "production"}]), False),
+        (rule(MAIN | {"environment": {"absent": True}}), False),
+        (rule(MAIN, not_before="2027-01-01"), False),
+    ],
+)
+def test_two_rules_are_the_same_by_what_they_say(tmp_path: Path, second: dict[str, Any], same: bool) -> None:
+    sections = {"conditions": {"main": {"when": {"ref": "refs/heads/main"}}}, "lists": {"one": ["123456"]}}
+    found = {problem.code for problem in problems(tmp_path, rule(MAIN), second | {"name": "s"}, **sections)}
+    assert (Lint.DUPLICATE_RULE in found) is same

@@ -20,7 +20,7 @@ from vending.policy.lint.callers import (
     unknown_claim,
 )
 from vending.policy.lint.codes import INFORMATION, Findings, Lint
-from vending.policy.lint.effect import duplicate_rule, expired_rule, unreachable_rule
+from vending.policy.lint.effect import contradiction, duplicate_rule, expired_rule, unreachable_rule
 from vending.policy.lint.exclusions import case_escape, star_misses, unless_absent
 from vending.policy.lint.gates import who_may_write
 from vending.policy.lint.grants import (
@@ -68,6 +68,7 @@ POLICY_CHECKS: Final[tuple[PolicyCheck, ...]] = (
 RULE_CHECKS: Final[tuple[RuleCheck, ...]] = (
     no_immutable_id,
     unreachable_rule,
+    contradiction,
     duplicate_rule,
     expired_rule,
     templates,

@@ -22,6 +22,8 @@ _EFFECTS: Final[Mapping[tuple[str | int, str], str]] = {
     ("rules", "unless"): "the rule excludes everybody",
     ("deny", "when"): "the entry denies nothing",
     ("deny", "unless"): "the entry exempts nobody",
+    ("never", "when"): "the entry is about nobody",
+    ("never", "unless"): "the entry exempts nobody",
 }
 
 

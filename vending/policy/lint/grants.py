@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from vending.policy.engine.containment import contains
 from vending.policy.engine.globs import has_substance, is_literal
+from vending.policy.engine.policy import ALWAYS
 from vending.policy.engine.repositories import Insertion, compile_template
 from vending.policy.language.fields import as_list
 from vending.policy.lint.codes import Findings, Lint, finding
@@ -38,11 +39,13 @@ def denied_grant(rule: RuleSubject, view: View, now: float) -> Findings:
         return
     for number, grant in enumerate(rule.model.grant):
         path: Location = (*rule.path, "grant", number)
+        # What is taken away is taken from every issuer's callers, in every registry that the grant names.
         covering = [
-            [d.covers for d in of_issuer if d.covers.registry in {None, as_list(grant.registry)[0]}]
+            [deny.covers for deny in of_issuer if deny.covers.registry in {None, registry}]
             for of_issuer in denies
+            for registry in as_list(grant.registry)
         ]
-        if grant.catalog and all(any(covers.catalog for covers in of_issuer) for of_issuer in covering):
+        if grant.catalog and all(any(covers.catalog for covers in some) for some in covering):
             yield finding(
                 Lint.DENIED_GRANT, (*path, "catalog"), "a deny entry takes the catalog away; remove one of the two"
             )
@@ -51,7 +54,7 @@ def denied_grant(rule: RuleSubject, view: View, now: float) -> Findings:
             (text, str(action))
             for action in at_risk
             for text in grant.repositories or ()
-            if all(_takes(of_issuer, _patterns(text, view), action) for of_issuer in covering)
+            if all(_takes(some, _patterns(text, view), action) for some in covering)
         }
         yield from _denied(grant, path, taken)
 
@@ -74,7 +77,9 @@ def _denied(grant: GrantModel, path: Location, taken: set[tuple[str, str]]) -> F
 
 
 def _surely_holds(deny: Deny, rule: Rule) -> bool:
-    """Tell whether a deny entry holds for every caller that a rule matches."""
+    """Return whether a deny entry holds for every caller that a rule matches, and at all times."""
+    if deny.span != ALWAYS:
+        return False
     for condition in deny.when:
         if not any(implies(known, condition) for known in rule.when):
             return False
@@ -95,13 +100,18 @@ def _patterns(text: str, view: View) -> list[str]:
     if "{" not in text:
         return [text]
     template = compile_template(text, view.maps)
+    tail = [] if template.tail is None else [template.tail.text]
     choices = [_choices(part) for part in template.parts]
     if prod(map(len, choices)) > _MAX_NAMES:
         choices = [[_widest(part)] for part in template.parts]
-    return ["/".join(parts) for parts in product(*choices)]
+    return ["/".join([*parts, *tail]) for parts in product(*choices)]
 
 
 def _choices(part: str | Insertion) -> list[str]:
+    if isinstance(part, Insertion) and part.lists is not None:
+        return sorted(
+            {text for reach in part.lists.values() for text in (*reach.names, *(g.text for g in reach.globs))}
+        )
     if isinstance(part, Insertion) and part.table is not None:
         return sorted(set(part.table.values()))
     return [_widest(part)]
@@ -111,7 +121,7 @@ def _widest(part: str | Insertion) -> str:
     """Return the one pattern for all that a part can be."""
     if isinstance(part, str):
         return part
-    return "*" if part.table is None and not part.many else "**"
+    return "*" if part.table is None and part.lists is None and not part.many else "**"
 
 
 # --- Too little to be of use ------------------------------------------------------------------------------------------
@@ -133,7 +143,12 @@ def pull_without_metadata_read(rule: RuleSubject, view: View, now: float) -> Fin
 
 def _lacking(rule: RuleSubject, has: str, lacks: str) -> Iterator[tuple[Location, str]]:
     """Find grants that give one action without another that no grant of the rule gives for the same repositories."""
-    given = {(as_list(grant.registry)[0], text) for _, grant, text in rule.entries() if lacks in (grant.actions or ())}
+    given = {
+        (registry, text)
+        for _, grant, text in rule.entries()
+        if lacks in (grant.actions or ())
+        for registry in as_list(grant.registry)
+    }
     patterns = [(registry, text) for registry, text in given if not is_literal(text)]
     for number, grant in enumerate(rule.model.grant):
         actions = grant.actions or []
@@ -142,13 +157,17 @@ def _lacking(rule: RuleSubject, has: str, lacks: str) -> Iterator[tuple[Location
         names = [
             text
             for text in grant.repositories or ()
-            if (as_list(grant.registry)[0], text) not in given
-            and not any(
-                registry == as_list(grant.registry)[0] and contains(pattern, text) for registry, pattern in patterns
-            )
+            if not all(_is_given(registry, text, given, patterns) for registry in as_list(grant.registry))
         ]
         if names:
             yield (*rule.path, "grant", number, "actions"), ", ".join(names)
+
+
+def _is_given(registry: str, text: str, given: set[tuple[str, str]], patterns: list[tuple[str, str]]) -> bool:
+    """Return whether other grants of the rule give an entry in a registry, as it is written or by a wider pattern."""
+    return (registry, text) in given or any(
+        registry == other and contains(pattern, text) for other, pattern in patterns
+    )
 
 
 # --- Everything -------------------------------------------------------------------------------------------------------

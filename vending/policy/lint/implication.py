@@ -23,7 +23,7 @@ def claims_with(path: ClaimPath, value: Scalar) -> Claims:
 
 def implies(known: Condition, other: Condition) -> bool:
     """Tell whether `other` holds wherever `known` does."""
-    if known.path != other.path:
+    if known.path != other.path or known.absent != other.absent:
         return False
     texts = [text for text in other.values if isinstance(text, str)]
     return all(
@@ -36,7 +36,11 @@ def implies(known: Condition, other: Condition) -> bool:
 
 def excludes(known: Condition, other: Condition) -> bool:
     """Tell whether `other` fails wherever `known` holds, for claims that are no lists."""
-    return known.path == other.path and all(
+    if known.path != other.path:
+        return False
+    if known.absent or other.absent:
+        return known.absent != other.absent
+    return all(
         not _is_pattern(value) and other.test(claims_with(other.path, value)) is not State.HOLDS
         for value in known.values
     )

@@ -16,6 +16,7 @@ from vending.policy.language.problems import Location
 if TYPE_CHECKING:
     from vending.policy.compiler.load import Loaded
     from vending.policy.engine.policy import Deny, PolicyIssuer, Rule
+    from vending.policy.engine.repositories import Maps
     from vending.policy.language.fields import ConditionValue
     from vending.policy.language.models import NamedConditionModel, PolicyModel
 
@@ -111,17 +112,14 @@ class View:
     rules: tuple[RuleSubject, ...]
     denies: tuple[Subject, ...]
     denies_of: Mapping[str, tuple[Deny, ...]]
-    """The enabled deny entries, for each issuer by name."""
+    """The enabled deny and never entries, for each issuer by name."""
     twins: Mapping[object, RuleModel]
     """What a rule says, to the first rule that says so."""
 
     @property
-    def maps(self) -> dict[str, dict[str, str]]:
-        """Return the maps, with their values that are names."""
-        return {
-            name: {key: value for key, value in table.items() if isinstance(value, str)}
-            for name, table in self.loaded.model.maps.items()
-        }
+    def maps(self) -> Maps:
+        """Return the maps, by name."""
+        return self.loaded.model.maps
 
     @classmethod
     def of(cls, loaded: Loaded) -> View:
@@ -136,11 +134,12 @@ class View:
                 model,
                 ("rules", number),
                 tuple(issuers[name] for name in as_list(model.issuer)),
-                _clauses(model, ("rules", number), loaded.model),
+                clauses,
                 tuple(compiled[model.name]),
-                _meaning(model),
+                _meaning(model, clauses),
             )
             for number, model in enumerate(loaded.model.rules)
+            for clauses in (_clauses(model, ("rules", number), loaded.model),)
         )
         twins: dict[object, RuleModel] = {}
         for subject in rules:
@@ -151,11 +150,12 @@ class View:
             denies=tuple(
                 Subject(
                     model,
-                    ("deny", number),
+                    (section, number),
                     tuple(issuers[name] for name in as_list(model.issuer or [])),
-                    _clauses(model, ("deny", number), loaded.model),
+                    _clauses(model, (section, number), loaded.model),
                 )
-                for number, model in enumerate(loaded.model.deny)
+                for section, entries in (("deny", loaded.model.deny), ("never", loaded.model.never))
+                for number, model in enumerate(entries)
             ),
             denies_of={
                 name: tuple(deny for deny in of_issuer.denies if deny.enabled)
@@ -208,11 +208,10 @@ def _values(value: ConditionValue) -> list[Scalar]:
     return [] if isinstance(value, InList | Absent) else as_list(value)
 
 
-def _meaning(rule: RuleModel) -> object:
+def _meaning(rule: RuleModel, clauses: tuple[Clause, ...]) -> object:
     return (
         frozenset(as_list(rule.issuer)),
-        _said(rule.when),
-        _said(rule.unless or {}),
+        frozenset(map(_said, clauses)),
         frozenset(
             (
                 frozenset(as_list(grant.registry)),
@@ -222,13 +221,15 @@ def _meaning(rule: RuleModel) -> object:
             )
             for grant in rule.grant
         ),
+        str(rule.not_before),
         rule.mode,
         rule.enabled,
     )
 
 
-def _said(conditions: Mapping[str, ConditionValue]) -> object:
+def _said(clause: Clause) -> object:
+    """Say what a condition means, whatever it is called and wherever it is written, but for its choice."""
     # Python holds 1 and True for equal.
-    return frozenset(
-        (parse_key(key), frozenset((type(item), item) for item in _values(value))) for key, value in conditions.items()
-    )
+    values = frozenset((type(value), value) for value in clause.values)
+    choice = None if clause.choice is None else ("" if clause.is_own else clause.path[1], clause.choice[1])
+    return clause.where, choice, clause.claim, values, clause.absent
