@@ -118,8 +118,8 @@ def test_a_deny_entry_proves_what_it_prevents_only_while_it_counts() -> None:
     rules = [rule(when={"repository_id": "1"})]
     (proved,) = verdicts(rules=rules, deny=[prevents], never=[entry])
     assert proved.verdict is Verdict.PROVED
-    (later,) = verdicts(rules=rules, deny=[{**prevents, "expires": "2030-01-01"}], never=[entry])
-    assert later.verdict is Verdict.VIOLATED
+    with pytest.raises(PolicyError, match="never_violated"):
+        verdicts(rules=rules, deny=[{**prevents, "expires": "2030-01-01"}], never=[entry])
     ends_before = {**rules[0], "expires": "2029-12-31"}
     (over,) = verdicts(rules=[ends_before], deny=[{**prevents, "expires": "2030-01-01"}], never=[entry])
     assert over.verdict is Verdict.PROVED

@@ -64,9 +64,9 @@ def test_a_rule_that_names_what_is_ruled_out_does_not_load() -> None:
         rule("r", when={"repository_id": "1"}, when_any=[{"ref": "refs/heads/main"}, {"ref": "refs/pull/7/merge"}]),
         rule("r", use="any-ref"),
         rule("r", grant("web/api", registry=["dev", "prod"])),
-        rule("r", expires="2030-01-01"),
+        rule("r", not_before="2026-01-01"),
     ],
-    ids=["pattern", "template", "path", "map", "list", "absent", "when_any", "use", "registries", "expires"],
+    ids=["pattern", "template", "path", "map", "list", "absent", "when_any", "use", "registries", "not_before"],
 )
 def test_contradictions_are_found_through_every_part_of_the_language(entry: dict[str, Any]) -> None:
     assert refused(
@@ -89,23 +89,38 @@ def test_contradictions_are_found_through_every_part_of_the_language(entry: dict
         {"rules": [rule("r", enabled=False)]},
         {"rules": [rule("r")], "deny": [deny("d", "**", issuer="github", when={"ref": "refs/pull/**"})]},
         {"rules": [rule("r", issuer="generic", when={"sub": "me"})]},
+        {"rules": [rule("r", expires="2026-01-01")]},
     ],
-    ids=["another ref", "unless", "alternatives", "action", "audit", "disabled", "deny", "issuer"],
+    ids=[
+        "another ref",
+        "unless",
+        "alternatives",
+        "action",
+        "audit",
+        "disabled",
+        "deny",
+        "issuer",
+        "expired",
+    ],
 )
 def test_what_keeps_the_promise_loads(sections: dict[str, Any]) -> None:
     load_data(compose(never=[PULLS], **sections))
 
 
+def test_what_the_provider_never_sends_is_no_contradiction() -> None:
+    branches = never(issuer="github", when={"ref": "refs/heads/**"})
+    load_data(compose(rules=[rule("r", when={"repository_id": "1", "ref_type": "tag"})], never=[branches]))
+    assert refused(rules=[rule("r", when={"repository_id": "1", "ref_type": "branch"})], never=[branches])
+
+
 def test_the_registry_and_the_repositories_of_the_entry_count() -> None:
     load_data(compose(rules=[rule("r", grant("web/api", registry="dev"))], never=[never(registry="prod")]))
     load_data(compose(rules=[rule("r", grant("web/api"))], never=[never("n", "pay/**")]))
-    assert refused(rules=[rule("r", grant("web/*"))], never=[never("n", "**/api")]) == [
-        ("repository:web/api:push", {"repository_id": "1"})
-    ]
+    [(scope, claims)] = refused(rules=[rule("r", grant("web/*"))], never=[never("n", "**/api")])
+    assert (scope, claims["repository_id"]) == ("repository:web/api:push", "1")
 
 
 def test_the_catalog_can_be_ruled_out() -> None:
     entry = {"name": "n", "catalog": True}
-    assert refused(rules=[rule("r", grant(catalog=True))], never=[entry]) == [
-        ("registry:catalog:*", {"repository_id": "1"})
-    ]
+    [(scope, _)] = refused(rules=[rule("r", grant(catalog=True))], never=[entry])
+    assert scope == "registry:catalog:*"

@@ -155,7 +155,7 @@ def _contradictions(policy: Policy, model: PolicyModel) -> list[Finding]:
             ("rules", number_of[found.rule.name]),
             Code.NEVER_VIOLATED,
             f"the rule grants what never {found.never.name!r} rules out: {found.scope} to a token of "
-            f"{found.rule.issuer} with {json.dumps(found.claims)}; narrow the rule, or add a deny entry",
+            f"{found.rule.issuer} with {json.dumps(found.because)}; narrow the rule, or add a deny entry",
             example=found.example,
         )
         for found in find_contradictions(policy)
