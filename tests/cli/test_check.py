@@ -159,3 +159,31 @@ def test_other_settings_of_the_app_are_not_needed(run: Run, policy: Path, monkey
     monkeypatch.setenv("VENDING_PUBLIC_URL", "not a url")
     monkeypatch.setenv("VENDING_DEADLINE_SECONDS", "soon")
     assert run("check", policy).status == 0
+
+
+@pytest.mark.parametrize("accepted", [False, True])
+def test_a_never_entry_that_cannot_be_proved_may_be_accepted(run: Run, write: Write, accepted: bool) -> None:
+    """Ten groups of two alternatives are more combinations than the proof looks at."""
+    groups = "".join(f"  c{n}: {{when_any: [{{environment: e{n}}}, {{ref: refs/heads/r{n}}}]}}\n" for n in range(10))
+    policy = (
+        HEAD
+        + f"conditions:\n{groups}"
+        + """\
+rules:
+  - name: web
+    issuer: github
+    when: {repository_id: "123456"}
+    use: [c0, c1, c2, c3, c4, c5, c6, c7, c8, c9]
+    grant: [{registry: prod, repositories: [web/api], actions: [pull, metadata_read]}]
+never:
+  - name: pushes
+    issuer: github
+    when: {event_name: push}
+    repositories: ["web/**"]
+    actions: [pull]
+"""
+        + ('    accept: {never_not_proved: "looked at by two people"}\n' if accepted else "")
+    )
+    ran = run("check", "--strict", write("policy.yaml", policy))
+    assert ("never_not_proved" in ran.out) is not accepted
+    assert ran.status == (0 if accepted else 1)

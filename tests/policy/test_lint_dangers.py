@@ -359,7 +359,7 @@ DANGERS: dict[str, tuple[Lint, str, dict[str, Any], dict[str, Any]]] = {
         rule(MAIN),
         {
             "never": [
-                {"name": "n", "issuer": "github", "repositories": ["web/**"], "actions": ["push"]}
+                {"name": "n", "issuer": "github", "repositories": ["old/**"], "actions": ["push"]}
                 | {"when": {"ref": "refs/pull/*"}}
             ]
         },
@@ -370,7 +370,7 @@ DANGERS: dict[str, tuple[Lint, str, dict[str, Any], dict[str, Any]]] = {
         rule(MAIN),
         {
             "never": [
-                {"name": "n", "issuer": "github", "repositories": ["web/**"], "actions": ["push"]}
+                {"name": "n", "issuer": "github", "repositories": ["old/**"], "actions": ["push"]}
                 | {"when": {"reff": "refs/pull/**"}}
             ]
         },

@@ -11,6 +11,7 @@ from vending.cli.progress import Progress
 from vending.cli.report import FINDINGS, FINE, Cell, Report, count, line, problem_data
 from vending.policy import PolicyError, load_with_source
 from vending.policy.lint import lint
+from vending.policy.lint.accept import NOT_PROVED
 
 if TYPE_CHECKING:
     import argparse
@@ -61,7 +62,7 @@ def _check(path: Path, environment: Environment) -> tuple[tuple[Problem, ...], d
 
 
 def _never(loaded: Loaded) -> list[Problem]:
-    """Prove the `never` entries, and say what breaks one or could not be proved."""
+    """Prove the `never` entries, and say what breaks one or could not be proved, unless an entry accepts the latter."""
     if not loaded.model.never:
         return []
     from vending.assurance.never import Verdict, problem, prove
@@ -69,7 +70,13 @@ def _never(loaded: Loaded) -> list[Problem]:
     progress = Progress("issuers examined")
     findings = prove(loaded.policy, now(), progress)
     progress.close()
-    return [problem(finding) for finding in findings if finding.verdict is not Verdict.PROVED]
+    accepting = {entry.name for entry in loaded.model.never if NOT_PROVED in entry.accept}
+    return [
+        problem(finding)
+        for finding in findings
+        if finding.verdict is Verdict.VIOLATED
+        or (finding.verdict is Verdict.NOT_PROVED and finding.name not in accepting)
+    ]
 
 
 def _tally(problems: tuple[Problem, ...]) -> dict[str, int]:

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from vending.policy.language.models import PolicyModel
     from vending.policy.language.problems import Finding, Location
 
+NOT_PROVED: Final = "never_not_proved"
+"""The warning of `check` about a `never` entry that it can neither prove nor refute; found elsewhere, accepted here."""
+
 _ENTRY: Final = 2
 """An entry is named by its section and its name or number."""
 
@@ -28,7 +31,7 @@ def accepted(model: PolicyModel, findings: Iterable[Finding]) -> Iterator[Findin
             yield found
     for entry, codes in accepts.items():
         for code in codes:
-            if (entry, code) not in used:
+            if (entry, code) not in used and not (entry[0] == "never" and code == NOT_PROVED):
                 known = code in {lint.value for lint in Lint}
                 why = "there is no such warning here any more" if known else "no warning has this code"
                 yield finding(
