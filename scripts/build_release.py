@@ -59,6 +59,7 @@ def build(out: Path) -> None:
     if any(out.iterdir()):
         sys.exit(f"{out} is not empty")
     _run(sys.executable, "infra/package.py", out / "acr-token-vending-app.zip")
+    _run(sys.executable, "infra/package.py", "--telemetry", out / "acr-token-vending-app-telemetry.zip")
     _run(sys.executable, "-m", "build", "--no-isolation", "--outdir", out, ROOT)
     build_clients(out / "acr-token-vending-clients.tar.gz")
     bill: list[str | Path] = [

@@ -45,30 +45,43 @@ resource group 'Microsoft.Resources/resourceGroups@2024-03-01' = {
 }
 
 module main 'main.bicep' = {
-  name: 'vending'
   scope: group
   params: {
     location: location
     tags: tags
-    registries: empty(registryId) ? [] : [
-      {
-        id: registryId
-        mode: registryMode
-        pull: pull
-        push: push
-      }
-    ]
+    registries: empty(registryId)
+      ? []
+      : [
+          {
+            id: registryId
+            mode: registryMode
+            pull: pull
+            push: push
+          }
+        ]
     newRegistryName: newRegistryName
-    newRegistryAccess: {
-      pull: pull
-      push: push
-    }
-    alertEmails: empty(alertEmail) ? [] : [
-      alertEmail
-    ]
+    newRegistryAccess: empty(newRegistryName)
+      ? {}
+      : {
+          pull: pull
+          push: push
+        }
+    alertEmails: empty(alertEmail)
+      ? []
+      : [
+          alertEmail
+        ]
   }
 }
 
+@description('Resource group of the service.')
 output AZURE_RESOURCE_GROUP string = group.name
+
+@description('Name of the function app.')
 output AZURE_FUNCTION_APP_NAME string = main.outputs.functionAppName
+
+@description('How callers reach the service.')
 output VENDING_PUBLIC_URL string = main.outputs.publicUrl
+
+@description('What somebody should look at.')
+output VENDING_WARNINGS string[] = main.outputs.warnings

@@ -1,56 +1,86 @@
 # The Flex Consumption plan and the function app.
 
 locals {
-  site_name   = "func-${var.name}-${local.token}"
-  site_id     = "${local.group_id}/providers/Microsoft.Web/sites/${local.site_name}"
-  policy_url  = var.policy_delivery == "blob" ? "https://${azurerm_storage_account.policy[0].name}.blob.${var.storage_suffix}/policy/${var.policy_blob_name}" : ""
-  package_url = "https://${azurerm_storage_account.host.name}.blob.${var.storage_suffix}/${azurerm_storage_container.packages.name}"
+  site_name    = "func-${local.suffix}"
+  policy_url   = local.blob ? "https://${local.policy_account}.blob.${var.storage_suffix}/policy/${var.policy_blob_name}" : ""
+  replay_store = local.table ? "https://${local.host_account}.table.${var.storage_suffix}/replay" : "memory"
+  app_subnet   = var.app_subnet_id != "" ? var.app_subnet_id : one([for network in azapi_resource.network : "${network.id}/subnets/app"])
 
-  settings = merge(
+  own_settings = merge(
     jsondecode(file("${local.shared}/settings.json")),
     {
-      APPLICATIONINSIGHTS_AUTHENTICATION_STRING = "ClientId=${azurerm_user_assigned_identity.host.client_id};Authorization=AAD"
+      APPLICATIONINSIGHTS_AUTHENTICATION_STRING = "ClientId=${local.identity_client};Authorization=AAD"
       # An address, not a secret: the component takes Entra tokens only.
-      APPLICATIONINSIGHTS_CONNECTION_STRING = nonsensitive(azurerm_application_insights.main.connection_string)
-      AZURE_CLIENT_ID                       = azurerm_user_assigned_identity.vending.client_id
-      AzureWebJobsStorage__accountName      = azurerm_storage_account.host.name
-      AzureWebJobsStorage__clientId         = azurerm_user_assigned_identity.host.client_id
-      VENDING_DEADLINE_SECONDS              = tostring(var.deadline_seconds)
-      VENDING_POLICY_MAX_STALE_SECONDS      = tostring(var.policy_max_stale_seconds)
-      VENDING_POLICY_REFRESH_SECONDS        = tostring(var.policy_refresh_seconds)
-      VENDING_REPLAY_STORE                  = var.replay_store == "table" ? "https://${azurerm_storage_account.host.name}.table.${var.storage_suffix}/${azurerm_storage_table.replay[0].name}" : "memory"
-      VENDING_TELEMETRY                     = var.telemetry
+      APPLICATIONINSIGHTS_CONNECTION_STRING = azapi_resource.component.output.properties.ConnectionString
+      AZURE_CLIENT_ID                       = local.identity_client
+      # Addresses in full: an account's name alone is taken for one in the public cloud.
+      AzureWebJobsStorage__blobServiceUri  = "https://${local.host_account}.blob.${var.storage_suffix}"
+      AzureWebJobsStorage__clientId        = local.identity_client
+      AzureWebJobsStorage__queueServiceUri = "https://${local.host_account}.queue.${var.storage_suffix}"
+      AzureWebJobsStorage__tableServiceUri = "https://${local.host_account}.table.${var.storage_suffix}"
+      VENDING_DEADLINE_SECONDS             = tostring(var.deadline_seconds)
+      VENDING_POLICY_MAX_STALE_SECONDS     = tostring(var.policy_max_stale_seconds)
+      VENDING_POLICY_REFRESH_SECONDS       = tostring(var.policy_refresh_seconds)
+      VENDING_REPLAY_STORE                 = local.replay_store
+      VENDING_TELEMETRY                    = var.telemetry
     },
     var.public_url == "" ? {} : { VENDING_PUBLIC_URL = var.public_url },
-    local.policy_url == "" ? {} : { VENDING_POLICY = local.policy_url },
+    local.blob ? { VENDING_POLICY = local.policy_url } : {},
     length(var.custom_hosts) == 0 ? {} : { VENDING_CUSTOM_HOSTS = join(",", var.custom_hosts) },
     { for name, uri in var.key_vault_references : "VENDING_SECRET_${name}" => "@Microsoft.KeyVault(SecretUri=${uri})" },
   )
+  settings = merge(var.extra_settings, local.own_settings)
+
+  # Who may call, where not everybody may; the availability test is one of them.
+  restrictions = length(var.allowed_addresses) == 0 ? [] : concat(
+    [for index, address in var.allowed_addresses : {
+      name      = "allowed-${index}"
+      action    = "Allow"
+      priority  = 100 + index
+      ipAddress = address
+      tag       = "Default"
+    }],
+    [{
+      name      = "availability-test"
+      action    = "Allow"
+      priority  = 1000
+      ipAddress = "ApplicationInsightsAvailability"
+      tag       = "ServiceTag"
+    }],
+  )
 }
 
-resource "azurerm_service_plan" "main" {
-  # checkov:skip=CKV_AZURE_211: Flex Consumption is a production plan
-  # checkov:skip=CKV_AZURE_212: Flex Consumption has no fixed number of instances
-  # checkov:skip=CKV_AZURE_225: zones cost two always-ready instances; a variable
-  name                   = "plan-${var.name}-${local.token}"
+resource "azapi_resource" "plan" {
+  type                   = "Microsoft.Web/serverfarms@2025-03-01"
+  name                   = "plan-${local.suffix}"
+  parent_id              = local.parent_id
   location               = var.location
-  resource_group_name    = local.group_name
-  os_type                = "Linux"
-  sku_name               = "FC1"
-  zone_balancing_enabled = var.zone_redundant
   tags                   = var.tags
+  ignore_casing          = true
+  response_export_values = []
+
+  body = {
+    kind = "functionapp"
+    sku = {
+      name = "FC1"
+      tier = "FlexConsumption"
+    }
+    properties = {
+      reserved      = true
+      zoneRedundant = var.zone_redundant
+    }
+  }
 }
 
-# azapi, because azurerm_function_app_flex_consumption always writes a connection string with an empty key to
-# AzureWebJobsStorage, whatever storage_authentication_type says (terraform-provider-azurerm issues 29149, 29693 and
-# 30732, open at 5.2): the host takes it before the identity-based settings and does not start, and every plan shows
-# a change. Only siteConfig properties that Flex accepts are set.
+# Only siteConfig properties that Flex Consumption accepts are set. The Resource Manager answers in other cases than it
+# was written to (`serverfarms`, `blobcontainer`), hence ignore_casing.
 resource "azapi_resource" "site" {
-  type      = "Microsoft.Web/sites@2025-03-01"
-  name      = local.site_name
-  parent_id = local.group_id
-  location  = var.location
-  tags      = merge(var.tags, { azd-service-name = "vending" })
+  type          = "Microsoft.Web/sites@2025-03-01"
+  name          = local.site_name
+  parent_id     = local.parent_id
+  location      = var.location
+  tags          = merge(var.tags, { azd-service-name = "vending" })
+  ignore_casing = true
 
   # functionsRuntimeAdminIsolationEnabled is documented, but missing from the published resource type.
   schema_validation_enabled = false
@@ -58,7 +88,7 @@ resource "azapi_resource" "site" {
 
   identity {
     type         = "UserAssigned"
-    identity_ids = [azurerm_user_assigned_identity.vending.id, azurerm_user_assigned_identity.host.id]
+    identity_ids = [local.identity_id]
   }
 
   # A null property is left out of the request.
@@ -67,22 +97,22 @@ resource "azapi_resource" "site" {
   body = {
     kind = "functionapp,linux"
     properties = {
-      serverFarmId                          = azurerm_service_plan.main.id
+      serverFarmId                          = azapi_resource.plan.id
       httpsOnly                             = true
-      publicNetworkAccess                   = "Enabled"
+      publicNetworkAccess                   = var.inbound_private ? "Disabled" : "Enabled"
       clientAffinityEnabled                 = false
       functionsRuntimeAdminIsolationEnabled = true
-      keyVaultReferenceIdentity             = azurerm_user_assigned_identity.vending.id
-      virtualNetworkSubnetId                = one(azurerm_subnet.app[*].id)
+      keyVaultReferenceIdentity             = local.identity_id
+      virtualNetworkSubnetId                = local.private ? local.app_subnet : null
       outboundVnetRouting                   = local.private ? { allTraffic = true } : null
       functionAppConfig = {
         deployment = {
           storage = {
             type  = "blobContainer"
-            value = local.package_url
+            value = "https://${local.host_account}.blob.${var.storage_suffix}/app-package"
             authentication = {
               type                           = "UserAssignedIdentity"
-              userAssignedIdentityResourceId = azurerm_user_assigned_identity.host.id
+              userAssignedIdentityResourceId = local.identity_id
             }
           }
         }
@@ -100,29 +130,36 @@ resource "azapi_resource" "site" {
             }
           }
         }
+        siteUpdateStrategy = var.update_strategy == "Recreate" ? null : { type = var.update_strategy }
       }
       siteConfig = {
-        minTlsVersion    = "1.2"
-        scmMinTlsVersion = "1.2"
-        http20Enabled    = true
-        appSettings      = [for name, value in local.settings : { name = name, value = value }]
+        minTlsVersion                       = "1.2"
+        scmMinTlsVersion                    = "1.2"
+        http20Enabled                       = true
+        appSettings                         = [for name, value in local.settings : { name = name, value = value }]
+        ipSecurityRestrictions              = length(local.restrictions) == 0 ? null : local.restrictions
+        ipSecurityRestrictionsDefaultAction = length(local.restrictions) == 0 ? null : "Deny"
       }
     }
   }
 
   depends_on = [
-    azurerm_private_endpoint.main,
-    azurerm_resource_group.main,
-    azurerm_role_assignment.host_storage,
+    azapi_resource.endpoint,
+    azapi_resource.endpoint_record,
+    azapi_resource.host_rights,
+    azapi_resource.packages,
   ]
 }
 
-resource "azapi_resource" "publishing_credentials" {
+# Both exist as soon as the site does, allow passwords until told otherwise, and cannot be deleted.
+resource "azapi_update_resource" "publishing_credentials" {
   for_each = toset(["ftp", "scm"])
 
-  type      = "Microsoft.Web/sites/basicPublishingCredentialsPolicies@2025-03-01"
-  name      = each.key
-  parent_id = azapi_resource.site.id
+  type                   = "Microsoft.Web/sites/basicPublishingCredentialsPolicies@2025-03-01"
+  name                   = each.key
+  parent_id              = azapi_resource.site.id
+  locks                  = [azapi_resource.site.id]
+  response_export_values = []
 
   body = {
     properties = {
@@ -133,30 +170,67 @@ resource "azapi_resource" "publishing_credentials" {
 
 # An identity that a GitHub workflow takes by OIDC to deploy code. Who deploys code can vend anything: guard its
 # environment.
-resource "azurerm_user_assigned_identity" "deploy" {
+resource "azapi_resource" "deploy" {
   count = var.deploy_subject == "" ? 0 : 1
 
-  name                = "id-${var.name}-deploy-${local.token}"
-  location            = var.location
-  resource_group_name = local.group_name
-  tags                = var.tags
+  type                   = "Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30"
+  name                   = "id-${var.name}-deploy-${local.token}"
+  parent_id              = local.parent_id
+  location               = var.location
+  tags                   = var.tags
+  response_export_values = ["properties.clientId", "properties.principalId"]
 }
 
-resource "azurerm_federated_identity_credential" "deploy" {
+resource "azapi_resource" "federation" {
   count = var.deploy_subject == "" ? 0 : 1
 
-  name                      = "github"
-  user_assigned_identity_id = azurerm_user_assigned_identity.deploy[0].id
-  issuer                    = "https://token.actions.githubusercontent.com"
-  subject                   = var.deploy_subject
-  audience                  = ["api://AzureADTokenExchange"]
+  type                   = "Microsoft.ManagedIdentity/userAssignedIdentities/federatedIdentityCredentials@2024-11-30"
+  name                   = "github"
+  parent_id              = azapi_resource.deploy[0].id
+  response_export_values = []
+
+  body = {
+    properties = {
+      issuer    = "https://token.actions.githubusercontent.com"
+      subject   = var.deploy_subject
+      audiences = ["api://AzureADTokenExchange"]
+    }
+  }
 }
 
-resource "azurerm_role_assignment" "deploy" {
+resource "azapi_resource" "deploy_rights" {
   count = var.deploy_subject == "" ? 0 : 1
 
-  scope              = azapi_resource.site.id
-  role_definition_id = local.role_ids.websiteContributor
-  principal_id       = azurerm_user_assigned_identity.deploy[0].principal_id
-  principal_type     = "ServicePrincipal"
+  type                   = "Microsoft.Authorization/roleAssignments@2022-04-01"
+  name                   = uuidv5(local.guid_namespace, join("-", [azapi_resource.site.id, azapi_resource.deploy[0].id, local.roles.websiteContributor]))
+  parent_id              = azapi_resource.site.id
+  response_export_values = []
+  retry                  = local.replication
+
+  body = {
+    properties = {
+      principalId      = azapi_resource.deploy[0].output.properties.principalId
+      principalType    = "ServicePrincipal"
+      roleDefinitionId = "/subscriptions/${var.subscription_id}/providers/Microsoft.Authorization/roleDefinitions/${local.roles.websiteContributor}"
+    }
+  }
+}
+
+# The site's plan is looked at before a package is sent: without this right the CLI waits for it in vain.
+resource "azapi_resource" "deploy_reads_plan" {
+  count = var.deploy_subject == "" ? 0 : 1
+
+  type                   = "Microsoft.Authorization/roleAssignments@2022-04-01"
+  name                   = uuidv5(local.guid_namespace, join("-", [azapi_resource.plan.id, azapi_resource.deploy[0].id, local.roles.reader]))
+  parent_id              = azapi_resource.plan.id
+  response_export_values = []
+  retry                  = local.replication
+
+  body = {
+    properties = {
+      principalId      = azapi_resource.deploy[0].output.properties.principalId
+      principalType    = "ServicePrincipal"
+      roleDefinitionId = "/subscriptions/${var.subscription_id}/providers/Microsoft.Authorization/roleDefinitions/${local.roles.reader}"
+    }
+  }
 }

@@ -1,162 +1,204 @@
 # The Functions host's account (deployment package, host locks and, in a table of its own, seen tokens) and,
 # if the policy is a blob, the policy's own account: whoever writes there decides what is vended.
 
-resource "azurerm_storage_account" "host" {
-  # checkov:skip=CKV_AZURE_206: locally redundant on purpose: a package is deployed again, seen tokens live for minutes
-  # checkov:skip=CKV_AZURE_35: without a virtual network the app comes from changing addresses; Entra is the only way in
-  # checkov:skip=CKV_AZURE_59: without a virtual network the account has no other address; anonymous reads are off
-  # checkov:skip=CKV_AZURE_33: the host writes to no queue
-  # checkov:skip=CKV_AZURE_36: no Azure service but the app, by its identity, needs the account
-  # checkov:skip=CKV2_AZURE_1: customer-managed keys are the operator's choice
-  # checkov:skip=CKV2_AZURE_33: private endpoints come with network_access = "private"
-  name                = "sthost${local.token}"
-  location            = var.location
-  resource_group_name = local.group_name
-  tags                = var.tags
+locals {
+  host_account   = "sthost${local.token}"
+  policy_account = "stpolicy${local.token}"
+  table          = var.replay_store == "table"
+  blob           = var.policy_delivery == "blob"
 
-  account_kind             = "StorageV2"
-  account_tier             = "Standard"
-  account_replication_type = "LRS"
-  access_tier              = "Hot"
+  # One account for the host; one for the policy where it is a blob.
+  account_names = merge({ host = local.host_account }, local.blob ? { policy = local.policy_account } : {})
+}
 
-  allow_nested_items_to_be_public  = false
-  cross_tenant_replication_enabled = false
-  default_to_oauth_authentication  = true
-  https_traffic_only_enabled       = true
-  local_user_enabled               = false
-  min_tls_version                  = "TLS1_2"
-  public_network_access_enabled    = !local.private
-  shared_access_key_enabled        = false
+resource "azapi_resource" "account" {
+  for_each = local.account_names
 
-  network_rules {
-    bypass         = ["None"]
-    default_action = local.private ? "Deny" : "Allow"
-  }
+  type                   = "Microsoft.Storage/storageAccounts@2025-06-01"
+  name                   = each.value
+  parent_id              = local.parent_id
+  location               = var.location
+  tags                   = var.tags
+  response_export_values = []
 
-  blob_properties {
-    delete_retention_policy {
-      days = 7
+  body = {
+    kind = "StorageV2"
+    sku = {
+      # A region has zone-redundant storage where it has zones, and not everywhere.
+      name = var.zone_redundant ? "Standard_ZRS" : "Standard_LRS"
+    }
+    properties = {
+      accessTier                   = "Hot"
+      allowBlobPublicAccess        = false
+      allowCrossTenantReplication  = false
+      allowSharedKeyAccess         = false
+      defaultToOAuthAuthentication = true
+      isLocalUserEnabled           = false
+      minimumTlsVersion            = "TLS1_2"
+      supportsHttpsTrafficOnly     = true
+      publicNetworkAccess          = local.private ? "Disabled" : "Enabled"
+      networkAcls = {
+        bypass        = "None"
+        defaultAction = local.private ? "Deny" : "Allow"
+      }
     }
   }
 }
 
-resource "azurerm_storage_container" "packages" {
-  # checkov:skip=CKV2_AZURE_21: the host reads its own package; every deployment is in the activity log
-  name                  = "app-package"
-  storage_account_id    = azurerm_storage_account.host.id
-  container_access_type = "private"
-}
+# Exists as soon as its account does, and cannot be deleted: updated, never created.
+resource "azapi_update_resource" "blobs" {
+  for_each = local.account_names
 
-resource "azurerm_storage_table" "replay" {
-  # checkov:skip=CKV2_AZURE_20: one request in, one request out: the audit log has each of them
-  count = var.replay_store == "table" ? 1 : 0
+  type                   = "Microsoft.Storage/storageAccounts/blobServices@2025-06-01"
+  name                   = "default"
+  parent_id              = azapi_resource.account[each.key].id
+  response_export_values = []
 
-  name               = "replay"
-  storage_account_id = azurerm_storage_account.host.id
-}
-
-resource "azurerm_role_assignment" "host_storage" {
-  scope              = azurerm_storage_account.host.id
-  role_definition_id = local.role_ids.storageBlobDataOwner
-  principal_id       = azurerm_user_assigned_identity.host.principal_id
-  principal_type     = "ServicePrincipal"
-}
-
-resource "azurerm_role_assignment" "replay" {
-  count = var.replay_store == "table" ? 1 : 0
-
-  scope              = azurerm_storage_table.replay[0].id
-  role_definition_id = local.role_ids.storageTableDataContributor
-  principal_id       = azurerm_user_assigned_identity.vending.principal_id
-  principal_type     = "ServicePrincipal"
-}
-
-resource "azurerm_storage_account" "policy" {
-  # checkov:skip=CKV_AZURE_35: without a virtual network the app comes from changing addresses; Entra is the only way in
-  # checkov:skip=CKV_AZURE_59: without a virtual network the account has no other address; anonymous reads are off
-  # checkov:skip=CKV_AZURE_33: no queue is used
-  # checkov:skip=CKV_AZURE_36: no Azure service but the app, by its identity, needs the account
-  # checkov:skip=CKV2_AZURE_1: customer-managed keys are the operator's choice
-  # checkov:skip=CKV2_AZURE_33: private endpoints come with network_access = "private"
-  count = var.policy_delivery == "blob" ? 1 : 0
-
-  name                = "stpolicy${local.token}"
-  location            = var.location
-  resource_group_name = local.group_name
-  tags                = var.tags
-
-  account_kind             = "StorageV2"
-  account_tier             = "Standard"
-  account_replication_type = "ZRS"
-  access_tier              = "Hot"
-
-  allow_nested_items_to_be_public  = false
-  cross_tenant_replication_enabled = false
-  default_to_oauth_authentication  = true
-  https_traffic_only_enabled       = true
-  local_user_enabled               = false
-  min_tls_version                  = "TLS1_2"
-  public_network_access_enabled    = !local.private
-  shared_access_key_enabled        = false
-
-  network_rules {
-    bypass         = ["None"]
-    default_action = local.private ? "Deny" : "Allow"
-  }
-
-  blob_properties {
-    versioning_enabled = true
-
-    delete_retention_policy {
-      days = 30
-    }
-
-    container_delete_retention_policy {
-      days = 30
+  body = {
+    properties = {
+      for name, value in {
+        deleteRetentionPolicy = {
+          enabled = true
+          days    = each.key == "policy" ? 30 : 7
+        }
+        isVersioningEnabled            = each.key == "policy" ? true : null
+        containerDeleteRetentionPolicy = each.key == "policy" ? { enabled = true, days = 30 } : null
+      } : name => value if value != null
     }
   }
 }
 
-resource "azurerm_storage_container" "policies" {
-  # checkov:skip=CKV2_AZURE_21: the service reads it every minute; writes are logged below
-  count = var.policy_delivery == "blob" ? 1 : 0
+resource "azapi_resource" "packages" {
+  type                   = "Microsoft.Storage/storageAccounts/blobServices/containers@2025-06-01"
+  name                   = "app-package"
+  parent_id              = azapi_update_resource.blobs["host"].id
+  response_export_values = []
 
-  name                  = "policy"
-  storage_account_id    = azurerm_storage_account.policy[0].id
-  container_access_type = "private"
-}
-
-resource "azurerm_role_assignment" "policy_reader" {
-  count = var.policy_delivery == "blob" ? 1 : 0
-
-  scope              = azurerm_storage_container.policies[0].id
-  role_definition_id = local.role_ids.storageBlobDataReader
-  principal_id       = azurerm_user_assigned_identity.vending.principal_id
-  principal_type     = "ServicePrincipal"
-}
-
-resource "azurerm_role_assignment" "policy_writer" {
-  count = var.policy_delivery == "blob" && var.policy_writer_principal_id != "" ? 1 : 0
-
-  scope              = azurerm_storage_container.policies[0].id
-  role_definition_id = local.role_ids.storageBlobDataContributor
-  principal_id       = var.policy_writer_principal_id
-  principal_type     = var.policy_writer_principal_type
-}
-
-# Every change of the policy, with who made it.
-resource "azurerm_monitor_diagnostic_setting" "policy_changes" {
-  count = var.policy_delivery == "blob" ? 1 : 0
-
-  name                       = "policy-changes"
-  target_resource_id         = "${azurerm_storage_account.policy[0].id}/blobServices/default"
-  log_analytics_workspace_id = azurerm_log_analytics_workspace.main.id
-
-  enabled_log {
-    category = "StorageWrite"
+  body = {
+    properties = {
+      publicAccess = "None"
+    }
   }
+}
 
-  enabled_log {
-    category = "StorageDelete"
+resource "azapi_resource" "policies" {
+  count = local.blob ? 1 : 0
+
+  type                   = "Microsoft.Storage/storageAccounts/blobServices/containers@2025-06-01"
+  name                   = "policy"
+  parent_id              = azapi_update_resource.blobs["policy"].id
+  response_export_values = []
+
+  body = {
+    properties = {
+      publicAccess = "None"
+    }
+  }
+}
+
+# Through the Resource Manager: over its data plane a table wants a shared key, which the account refuses.
+resource "azapi_resource" "replay" {
+  count = local.table ? 1 : 0
+
+  type                   = "Microsoft.Storage/storageAccounts/tableServices/tables@2025-06-01"
+  name                   = "replay"
+  parent_id              = "${azapi_resource.account["host"].id}/tableServices/default"
+  response_export_values = []
+}
+
+# The host's locks and its package; code in the app could replace the package by whatever identity the host used.
+resource "azapi_resource" "host_rights" {
+  type                             = "Microsoft.Authorization/roleAssignments@2022-04-01"
+  name                             = uuidv5(local.guid_namespace, join("-", [azapi_resource.account["host"].id, local.identity_id, local.roles.storageBlobDataOwner]))
+  parent_id                        = azapi_resource.account["host"].id
+  response_export_values           = []
+  retry                            = local.replication
+  replace_triggers_external_values = local.principal_triggers
+
+  body = {
+    properties = {
+      principalId      = local.identity_principal
+      principalType    = "ServicePrincipal"
+      roleDefinitionId = "/subscriptions/${var.subscription_id}/providers/Microsoft.Authorization/roleDefinitions/${local.roles.storageBlobDataOwner}"
+    }
+  }
+}
+
+resource "azapi_resource" "replay_rights" {
+  count = local.table ? 1 : 0
+
+  type                             = "Microsoft.Authorization/roleAssignments@2022-04-01"
+  name                             = uuidv5(local.guid_namespace, join("-", [azapi_resource.replay[0].id, local.identity_id, local.roles.storageTableDataContributor]))
+  parent_id                        = azapi_resource.replay[0].id
+  response_export_values           = []
+  retry                            = local.replication
+  replace_triggers_external_values = local.principal_triggers
+
+  body = {
+    properties = {
+      principalId      = local.identity_principal
+      principalType    = "ServicePrincipal"
+      roleDefinitionId = "/subscriptions/${var.subscription_id}/providers/Microsoft.Authorization/roleDefinitions/${local.roles.storageTableDataContributor}"
+    }
+  }
+}
+
+resource "azapi_resource" "policy_reader" {
+  count = local.blob ? 1 : 0
+
+  type                             = "Microsoft.Authorization/roleAssignments@2022-04-01"
+  name                             = uuidv5(local.guid_namespace, join("-", [azapi_resource.policies[0].id, local.identity_id, local.roles.storageBlobDataReader]))
+  parent_id                        = azapi_resource.policies[0].id
+  response_export_values           = []
+  retry                            = local.replication
+  replace_triggers_external_values = local.principal_triggers
+
+  body = {
+    properties = {
+      principalId      = local.identity_principal
+      principalType    = "ServicePrincipal"
+      roleDefinitionId = "/subscriptions/${var.subscription_id}/providers/Microsoft.Authorization/roleDefinitions/${local.roles.storageBlobDataReader}"
+    }
+  }
+}
+
+resource "azapi_resource" "policy_writer" {
+  count = local.blob && var.policy_writer_principal_id != "" ? 1 : 0
+
+  type                   = "Microsoft.Authorization/roleAssignments@2022-04-01"
+  name                   = uuidv5(local.guid_namespace, join("-", [azapi_resource.policies[0].id, var.policy_writer_principal_id, local.roles.storageBlobDataContributor]))
+  parent_id              = azapi_resource.policies[0].id
+  response_export_values = []
+
+  body = {
+    properties = {
+      principalId      = var.policy_writer_principal_id
+      principalType    = var.policy_writer_principal_type
+      roleDefinitionId = "/subscriptions/${var.subscription_id}/providers/Microsoft.Authorization/roleDefinitions/${local.roles.storageBlobDataContributor}"
+    }
+  }
+}
+
+# Every write to the package and to the policy, with who made it: either decides what is vended.
+resource "azapi_resource" "storage_changes" {
+  for_each = local.account_names
+
+  type                   = "Microsoft.Insights/diagnosticSettings@2021-05-01-preview"
+  name                   = "${each.key == "host" ? "package" : "policy"}-changes"
+  parent_id              = azapi_update_resource.blobs[each.key].id
+  response_export_values = []
+
+  # Compared by category: the Resource Manager keeps no order.
+  list_unique_id_property = { "properties.logs" = "category" }
+
+  body = {
+    properties = {
+      workspaceId = local.workspace_id
+      logs = [
+        { category = "StorageRead", enabled = false },
+        { category = "StorageWrite", enabled = true },
+        { category = "StorageDelete", enabled = true },
+      ]
+    }
   }
 }

@@ -1,43 +1,35 @@
-"""Fixtures for the checks of infra/: what each template would deploy, worked out once for each session."""
+"""Fixtures for the checks of infra/: what each template deploys, worked out once for each session."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.infra import bicep
+from tests.infra.bodies import Bodies, of_terraform
 from tests.infra.scenarios import SCENARIOS
-from tests.infra.terraform import Terraform, prepare
-from tests.infra.toolbox import TERRAFORM
+from tests.infra.terraform import Terraform, deployer
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-Planned = dict[str, dict[str, Any]]
-
-
-@pytest.fixture(scope="session")
-def deployments() -> dict[str, bicep.Deployment]:
-    """What Bicep deploys, by scenario."""
-    return {scenario.name: bicep.main(scenario.bicep) for scenario in SCENARIOS}
+    from collections.abc import Iterator
+    from typing import Any
 
 
 @pytest.fixture(scope="session")
-def terraform(tmp_path_factory: pytest.TempPathFactory) -> Terraform:
-    """Terraform on infra/terraform. No package registry has it: where it is absent, its tests are not collected."""
-    return prepare(TERRAFORM, tmp_path_factory.mktemp("terraform"))
+def applied(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Bodies, dict[str, Any]]]:
+    """What Terraform makes, by scenario: bodies and outputs."""
+    found = {}
+    with deployer(tmp_path_factory.mktemp("applied")) as terraform:
+        for scenario in SCENARIOS:
+            terraform.apply(scenario.terraform)
+            found[scenario.name] = of_terraform(terraform.state()), terraform.outputs()
+            (terraform.folder / "terraform.tfstate").unlink()
+            terraform.manager.start_again()
+    return found
 
 
-@pytest.fixture(scope="session")
-def plans(terraform: Terraform) -> dict[str, Planned]:
-    """What Terraform plans, by scenario: address to the planned resource."""
-    return {
-        scenario.name: {change["address"]: change for change in terraform.plan(scenario.terraform)["resource_changes"]}
-        for scenario in SCENARIOS
-    }
-
-
-@pytest.fixture(scope="session")
-def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("scratch")
+@pytest.fixture(scope="module")
+def terraform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terraform]:
+    """Terraform with nothing deployed, for questions that deploy nothing."""
+    with deployer(tmp_path_factory.mktemp("terraform")) as found:
+        yield found

@@ -1,109 +1,193 @@
-"""Run the real Terraform on infra/terraform, with the providers' published schemas in place of the providers."""
+"""Run the real Terraform on infra/terraform against the tests' Resource Manager.
+
+The provider is an imitation (imitation/server.py) unless TERRAFORM_MIRROR names a filesystem mirror that holds the real
+one, as `terraform providers mirror` writes it; then both are used, one after the other.
+"""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import os
+import shutil
+import ssl
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
-from tests.infra.terraform_provider import schema
-from tests.infra.toolbox import (
-    CACHE,
-    HERE,
-    LOCKS,
-    TERRAFORM,
-    bindings,
-    once,
-    parsed_terraform,
-    python_tools,
-    run,
-    succeed,
-)
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
-PROVIDERS = {"azurerm": "hashicorp/azurerm", "azapi": "azure/azapi"}
+from tests.infra.resource_manager import TENANT, ResourceManager, serve
+from tests.infra.scenarios import HUB, OTHER_SUBSCRIPTION, SUBSCRIPTION, registry_id
+from tests.infra.toolbox import HERE, ROOT, python_tools, run
 
-
-def resources(provider: str) -> list[str]:
-    """Name the resource types of one provider that the configuration uses."""
-    return sorted(
-        {
-            kind
-            for content in parsed_terraform().values()
-            for kind in content.get("resource", {})
-            if kind.startswith(f"{provider}_")
-        }
-    )
+MIRROR = os.environ.get("TERRAFORM_MIRROR")
+PROVIDERS = ["imitation", *(["real"] if MIRROR else [])]
+SCHEMA = HERE / "imitation" / "azapi.json"
+SEEDED = [
+    registry_id("legacy"),
+    registry_id("contoso", OTHER_SUBSCRIPTION),
+    f"{HUB}/providers/Microsoft.Network/virtualNetworks/vnet-hub",
+    f"{HUB}/providers/Microsoft.Network/virtualNetworks/vnet-hub/subnets/vending",
+]
 
 
-def stand_ins() -> Path:
-    """Make an executable for each provider that serves its schema, and a CLI configuration that names them."""
-    folder = CACHE / "providers"
-    wheels, python = bindings(), python_tools("schemas") / "python"
-    server = HERE / "terraform_provider" / "server.py"
-
-    def make() -> None:
-        for provider in PROVIDERS:
-            [wheel] = wheels.glob(f"cdktn_provider_{provider}-*.whl")
-            described = folder / f"{provider}.json"
-            described.write_text(json.dumps(schema.read(wheel, f"{provider}_", resources(provider))))
-            executable = folder / f"terraform-provider-{provider}"
-            executable.write_text(f'#!/bin/sh\nexec "{python}" "{server}" "{described}"\n')
-            executable.chmod(0o755)
-        overrides = "\n".join(f'    "{source}" = "{folder}"' for source in PROVIDERS.values())
-        (folder / "cli.tfrc").write_text(
-            "disable_checkpoint = true\n"
-            f"provider_installation {{\n  dev_overrides {{\n{overrides}\n  }}\n  direct {{}}\n}}\n"
-        )
-
-    inputs = [LOCKS / "bindings.txt", HERE / "terraform_provider" / "schema.py", *sorted(TERRAFORM.glob("*.tf"))]
-    return once(folder, inputs, make)
-
-
-def versions() -> dict[str, str]:
-    """Tell which provider versions the schemas are of."""
-    return {p: json.loads((stand_ins() / f"{p}.json").read_text())["version"] for p in PROVIDERS}
-
-
-@dataclass(frozen=True)
+@dataclass
 class Terraform:
-    """A working copy of Terraform's state for one configuration."""
+    """One configuration in a folder of its own, with its state, and the Resource Manager that it deploys to."""
 
-    configuration: Path
-    data: Path
+    folder: Path
+    environment: Mapping[str, str]
+    manager: ResourceManager = field(default_factory=ResourceManager)
 
-    def __call__(self, *arguments: str) -> str:
+    def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return run(["terraform", *arguments], cwd=self.folder, env=self.environment)
+
+    def do(self, *arguments: str) -> str:
         """Run a subcommand that has to succeed."""
-        return succeed(["terraform", *arguments], cwd=self.configuration, env=self.environment)
+        done = self(*arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
 
-    def refuse(self, *arguments: str) -> str:
-        """Run a subcommand that has to fail, and give what it said."""
-        done = run(["terraform", *arguments], cwd=self.configuration, env=self.environment)
+    def given(self, variables: dict[str, Any]) -> str:
+        path = self.folder / "given.tfvars.json"
+        path.write_text(json.dumps(variables))
+        return f"-var-file={path}"
+
+    def apply(self, variables: dict[str, Any]) -> str:
+        return self.do("apply", "-input=false", "-auto-approve", self.given(variables))
+
+    def changes(self, variables: dict[str, Any]) -> list[str]:
+        """Plan again, and give what would change: `<address> <what>`."""
+        plan = str(self.folder / "plan")
+        self.do("plan", "-input=false", self.given(variables), f"-out={plan}")
+        planned = json.loads(self.do("show", "-json", plan))
+        return [
+            f"{change['address']} {'+'.join(change['change']['actions'])}"
+            for change in planned.get("resource_changes", [])
+            if change["change"]["actions"] != ["no-op"]
+        ]
+
+    def refused(self, variables: dict[str, Any]) -> str:
+        """Plan with variables that have to be refused, and give what Terraform said, on one line."""
+        done = self("plan", "-input=false", "-refresh=false", "-lock=false", self.given(variables))
         assert done.returncode, done.stdout
-        return done.stdout + done.stderr
+        return " ".join((done.stdout + done.stderr).replace("│", " ").split())
 
-    @property
-    def environment(self) -> dict[str, str]:
-        return {
-            "TF_CLI_CONFIG_FILE": str(stand_ins() / "cli.tfrc"),
-            "TF_DATA_DIR": str(self.data),
-            "TF_IN_AUTOMATION": "1",
-            "TF_CLI_ARGS": "-no-color",
-            "HOME": str(CACHE),
-        }
+    def destroy(self, variables: dict[str, Any]) -> str:
+        return self.do("destroy", "-input=false", "-auto-approve", self.given(variables))
 
-    def plan(self, variables: dict[str, Any]) -> dict[str, Any]:
-        """Plan with the given variables and give the plan as JSON."""
-        given, plan = self.data / "given.tfvars.json", self.data / "plan"
-        given.write_text(json.dumps(variables))
-        self("plan", "-input=false", "-lock=false", f"-var-file={given}", f"-out={plan}")
-        planned: dict[str, Any] = json.loads(self("show", "-json", str(plan)))
-        return planned
+    def state(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.folder / "terraform.tfstate").read_text())
+        return found
+
+    def outputs(self) -> dict[str, Any]:
+        return {name: each["value"] for name, each in self.state()["outputs"].items()}
 
 
-def prepare(configuration: Path, data: Path) -> Terraform:
-    """Install the modules of a configuration; the providers need no `init`."""
-    data.mkdir(parents=True, exist_ok=True)
-    terraform = Terraform(configuration, data)
-    terraform("get")
-    return terraform
+def seeded() -> ResourceManager:
+    """A Resource Manager with what the scenarios expect to exist."""
+    manager = ResourceManager()
+    for identifier in SEEDED:
+        manager.seed(identifier)
+    return manager
+
+
+def environment(folder: Path) -> dict[str, str]:
+    return {
+        "CHECKPOINT_DISABLE": "1",
+        "HOME": str(folder),
+        "TF_CLI_ARGS": "-no-color",
+        "TF_DATA_DIR": str(folder / "data"),
+        "TF_IN_AUTOMATION": "1",
+    }
+
+
+@contextmanager
+def imitation(folder: Path, url: str) -> Iterator[dict[str, str]]:
+    """Start the imitation of azapi, and give the environment in which Terraform uses it."""
+    socket, python = folder / "azapi.sock", python_tools("provider") / "python"
+    command: list[str | Path] = [python, HERE / "imitation" / "server.py", SCHEMA, socket, url]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdin is not None
+            assert process.stdout.readline() == "ready\n"
+            attached = {
+                "Protocol": "grpc",
+                "ProtocolVersion": 6,
+                "Pid": process.pid,
+                "Test": True,
+                "Addr": {"Network": "unix", "String": str(socket)},
+            }
+            yield {"TF_REATTACH_PROVIDERS": json.dumps({"registry.terraform.io/azure/azapi": attached})}
+        finally:
+            process.kill()
+
+
+def certificate(folder: Path) -> Path:
+    """Make a certificate for 127.0.0.1 that vouches for itself; give the file that holds it and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    path = folder / "tls.pem"
+    path.write_bytes(
+        made.public_bytes(serialization.Encoding.PEM)
+        + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return path
+
+
+def real(folder: Path, url: str) -> dict[str, str]:
+    """Give the environment in which Terraform runs the provider of the mirror against a Resource Manager in TLS."""
+    configuration = folder / "cli.tfrc"
+    configuration.write_text(f'provider_installation {{\n  filesystem_mirror {{\n    path = "{MIRROR}"\n  }}\n}}\n')
+    return {
+        "ARM_ACTIVE_DIRECTORY_AUTHORITY_HOST": url,
+        "ARM_CLIENT_ID": "22222222-2222-2222-2222-222222222222",
+        "ARM_CLIENT_SECRET": "of the tests",
+        "ARM_DISABLE_INSTANCE_DISCOVERY": "true",
+        "ARM_RESOURCE_MANAGER_AUDIENCE": url,
+        "ARM_RESOURCE_MANAGER_ENDPOINT": url,
+        "ARM_SUBSCRIPTION_ID": SUBSCRIPTION,
+        "ARM_TENANT_ID": TENANT,
+        "ARM_USE_CLI": "false",
+        "SSL_CERT_FILE": str(folder / "tls.pem"),
+        "TF_CLI_CONFIG_FILE": str(configuration),
+    }
+
+
+@contextmanager
+def deployer(folder: Path, provider: str = "imitation", root: str = "terraform") -> Iterator[Terraform]:
+    """Copy infra/ into `folder`, and give Terraform in `root` of it, initialised, with an empty Resource Manager."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(ROOT / "infra", folder / "infra")
+    with ExitStack() as stack:
+        manager = seeded()
+        if provider == "real":
+            tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            tls.load_cert_chain(certificate(folder))
+            used = real(folder, stack.enter_context(serve(manager, tls)))
+        else:
+            used = stack.enter_context(imitation(folder, stack.enter_context(serve(manager))))
+        terraform = Terraform(folder / "infra" / root, {**environment(folder), **used}, manager)
+        terraform.do("init", "-input=false")
+        yield terraform

@@ -50,7 +50,7 @@ def test_every_field_is_one_that_the_service_writes(query: str) -> None:
     known = set(AUDIT_SCHEMA["properties"]) | set(SECURITY_SCHEMA["properties"])
     fields = set(re.findall(r"\bevent\.(\w+)", query))
     assert fields <= known
-    assert fields or query.startswith("requests")
+    assert fields or query.startswith(("exceptions", "requests"))
 
 
 @NAMED
@@ -73,6 +73,7 @@ def test_every_operations_event_is_written_somewhere(query: str) -> None:
 def test_each_situation_has_its_alert() -> None:
     assert {alert["name"] for alert in ALERTS} == {
         "denials",
+        "host-exceptions",
         "host-refusals",
         "issuer-keys",
         "policy",

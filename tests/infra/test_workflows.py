@@ -81,7 +81,8 @@ def test_an_action_is_pinned_to_one_commit_everywhere() -> None:
 ALLOWED = {
     ("ci", "check"): {"contents": "read"},
     ("deploy", "package"): {"contents": "read"},
-    ("deploy", "deploy"): {"actions": "read", "id-token": "write"},
+    ("deploy", "deploy"): {"actions": "read", "contents": "read", "id-token": "write"},
+    ("infra", "stack"): {"contents": "read", "id-token": "write"},
     ("infra", "what-if"): {"contents": "read", "id-token": "write"},
     ("infra", "plan"): {"contents": "read", "id-token": "write"},
     ("release", "release"): {"attestations": "write", "contents": "write", "id-token": "write"},
@@ -106,15 +107,33 @@ def test_no_workflow_needs_a_stored_secret() -> None:
 
 def test_a_pull_request_from_a_fork_reaches_no_identity() -> None:
     for name, job in load(GITHUB / "workflows" / "infra.yml")["jobs"].items():
+        if job["if"] == "github.event_name == 'workflow_dispatch'":
+            assert job["environment"] == "infra"
+            continue
         assert "github.event.pull_request.head.repo.full_name == github.repository" in job["if"], name
         assert job["environment"] == "plan"
     assert "pull_request_target" not in "".join(path.read_text() for path in WORKFLOWS)
 
 
-def test_deployment_waits_for_the_protected_environment_and_builds_remotely() -> None:
-    job = load(GITHUB / "workflows" / "deploy.yml")["jobs"]["deploy"]
-    assert job["environment"] == "production"
-    assert "--build-remote true" in "".join(step.get("run", "") for step in job["steps"])
+def test_deployment_waits_for_the_protected_environment_and_for_the_app() -> None:
+    jobs = load(GITHUB / "workflows" / "deploy.yml")["jobs"]
+    assert jobs["deploy"]["environment"] == "production"
+    said = "".join(step.get("run", "") for step in jobs["deploy"]["steps"])
+    assert "infra/deliver.py" in said
+    assert "config-zip" not in said
+    # A variable of an environment is empty in the condition of a job outside it: the job would be skipped in silence.
+    assert "AZURE_" not in jobs["package"]["if"]
+    assert "::error::" in said
+
+
+def test_telemetry_s_package_goes_before_its_setting() -> None:
+    said = "".join(step.get("run", "") for step in load(GITHUB / "workflows" / "deploy.yml")["jobs"]["deploy"]["steps"])
+    assert "--settings-after" in said
+
+
+def test_a_stack_takes_away_what_is_no_longer_named() -> None:
+    steps = load(GITHUB / "workflows" / "infra.yml")["jobs"]["stack"]["steps"]
+    assert "--action-on-unmanage deleteResources" in "".join(step.get("run", "") for step in steps)
 
 
 def test_ci_runs_what_developers_run() -> None:
@@ -149,5 +168,5 @@ def test_azd_knows_where_everything_is() -> None:
     project = load(ROOT / "azure.yaml")
     infra = project["infra"]
     assert (ROOT / infra["path"] / f"{infra['module']}.bicep").is_file()
-    assert (ROOT / infra["path"] / f"{infra['module']}.parameters.json").is_file()
+    assert (ROOT / infra["path"] / f"{infra['module']}.bicepparam").is_file()
     assert project["services"]["vending"] == {"project": ".", "language": "python", "host": "function"}

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import json
 import os
 import shutil
 import subprocess
@@ -118,28 +117,3 @@ def node_tools() -> Path:
         succeed(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=folder, seconds=SETUP_SECONDS)
 
     return once(folder, inputs, make)
-
-
-def bindings() -> Path:
-    """Give the folder with the providers' published bindings, one wheel each."""
-    requirements, folder = LOCKS / "bindings.txt", CACHE / "bindings"
-
-    def make() -> None:
-        options: list[str | Path] = [
-            "--quiet",
-            "--disable-pip-version-check",
-            "--no-deps",
-            "--require-hashes",
-            "-r",
-            requirements,
-        ]
-        succeed([sys.executable, "-m", "pip", "download", *options, "-d", folder], seconds=SETUP_SECONDS)
-
-    return once(folder, [requirements], make)
-
-
-def parsed_terraform() -> dict[str, dict[str, Any]]:
-    """Parse every Terraform file of the service with HashiCorp's parser: file name to its blocks."""
-    files = sorted(TERRAFORM.glob("*.tf"))
-    parsed = json.loads(succeed(["node", LOCKS / "hcl.mjs", *files], cwd=node_tools()))
-    return {Path(path).name: content for path, content in parsed.items()}

@@ -45,6 +45,7 @@ def test_a_release_is_complete_and_its_checksums_hold(release: Path) -> None:
         if path.name != "SHA256SUMS"
     }
     assert set(lines) == {
+        "acr-token-vending-app-telemetry.zip",
         "acr-token-vending-app.zip",
         "acr-token-vending-clients.tar.gz",
         "acr-token-vending.cdx.json",

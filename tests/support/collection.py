@@ -23,7 +23,7 @@ from tests.support import examples
 
 ROOT = Path(__file__).parents[2]
 
-PROGRAM_FIXTURES = {"terraform": "terraform", "plans": "terraform"}
+PROGRAM_FIXTURES = {"terraform": "terraform", "applied": "terraform", "deployed": "terraform"}
 """Fixtures that need a program which no package registry offers."""
 
 PROCESS_FIXTURES = {"upstreams", "azurite", "host"}

@@ -1,67 +1,116 @@
 // The Flex Consumption plan and the function app. Only `siteConfig` properties that Flex accepts are set.
 
-param location string
-param tags object
-param siteName string
-param planName string
-param pythonVersion string
-param instanceMemoryMB int
-param maximumInstanceCount int
-param httpConcurrency int
-param alwaysReadyInstances int
-param zoneRedundant bool
-param subnetId string
-param vendingIdentityId string
-param vendingClientId string
-param hostIdentityId string
-param hostClientId string
-param hostStorageName string
-param packageContainerUrl string
-param componentName string
-param publicUrl string
-param policyUrl string
-param policyRefreshSeconds int
-param policyMaxStaleSeconds int
-param replayStore string
-param deadlineSeconds int
-param customHosts array
-param keyVaultReferences object
-param telemetry string
+import { appSettings, resourceTags } from '../types.bicep'
 
-var fixedSettings = loadJsonContent('../../shared/settings.json')
-var settings = union(
-  fixedSettings,
-  {
-    APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${hostClientId};Authorization=AAD'
-    AZURE_CLIENT_ID: vendingClientId
-    AzureWebJobsStorage__accountName: hostStorageName
-    AzureWebJobsStorage__clientId: hostClientId
-    VENDING_DEADLINE_SECONDS: string(deadlineSeconds)
-    VENDING_POLICY_MAX_STALE_SECONDS: string(policyMaxStaleSeconds)
-    VENDING_POLICY_REFRESH_SECONDS: string(policyRefreshSeconds)
-    VENDING_REPLAY_STORE: replayStore
-    VENDING_TELEMETRY: telemetry
-  },
-  empty(publicUrl) ? {} : { VENDING_PUBLIC_URL: publicUrl },
-  empty(policyUrl) ? {} : { VENDING_POLICY: policyUrl },
-  empty(customHosts) ? {} : { VENDING_CUSTOM_HOSTS: join(customHosts, ',') }
-)
-var plainSettings = [for item in items(settings): {
-  name: item.key
-  value: item.value
-}]
-var secretSettings = [for item in items(keyVaultReferences): {
-  name: 'VENDING_SECRET_${item.key}'
-  value: '@Microsoft.KeyVault(SecretUri=${item.value})'
-}]
+@description('Region of everything that is created.')
+param location string
+
+@description('Tags on every resource.')
+param tags resourceTags
+
+@description('Name of the function app.')
+param siteName string
+
+@description('Name of its plan.')
+param planName string
+
+@description('Python of the function app.')
+param pythonVersion string
+
+@description('Memory of an instance in MB.')
+param instanceMemoryMB int
+
+@description('Instances at most.')
+param maximumInstanceCount int
+
+@description('Requests that one instance handles at a time.')
+param httpConcurrency int
+
+@description('Instances that are kept warm.')
+param alwaysReadyInstances int
+
+@description('Spread over availability zones.')
+param zoneRedundant bool
+
+@description('How a new package replaces the old one.')
+param updateStrategy string
+
+@description('Id of the subnet; empty: none.')
+param subnetId string
+
+@description('Callers come over a private endpoint only.')
+param inboundPrivate bool
+
+@description('Address ranges that may call; empty: everybody.')
+param allowedAddresses string[]
+
+@description('Id of the vending identity.')
+param identityId string
+
+@description('Client id of the vending identity.')
+param identityClientId string
+
+@description('Name of the storage account of the host.')
+param hostAccountName string
+
+@description('DNS suffix of storage accounts in this cloud.')
+param storageSuffix string
+
+@description('Name of the Application Insights component.')
+param componentName string
+
+@description('What the settings are that need no other resource.')
+param settings appSettings
 
 resource component 'Microsoft.Insights/components@2020-02-02' existing = {
   name: componentName
 }
 
+var plainSettings = map(items(settings), item => {
+  name: item.key
+  value: item.value
+})
+var identitySettings = [
+  {
+    name: 'APPLICATIONINSIGHTS_AUTHENTICATION_STRING'
+    value: 'ClientId=${identityClientId};Authorization=AAD'
+  }
+  {
+    // An address, not a secret: the component takes Entra tokens only.
+    name: 'APPLICATIONINSIGHTS_CONNECTION_STRING'
+    value: component.properties.ConnectionString
+  }
+  {
+    name: 'AZURE_CLIENT_ID'
+    value: identityClientId
+  }
+  {
+    name: 'AzureWebJobsStorage__clientId'
+    value: identityClientId
+  }
+]
+
+// Who may call, where not everybody may; the availability test is one of them.
+var restrictions = concat(
+  map(range(0, length(allowedAddresses)), index => {
+    name: 'allowed-${index}'
+    action: 'Allow'
+    priority: 100 + index
+    ipAddress: allowedAddresses[index]
+    tag: 'Default'
+  }),
+  [
+    {
+      name: 'availability-test'
+      action: 'Allow'
+      priority: 1000
+      ipAddress: 'ApplicationInsightsAvailability'
+      tag: 'ServiceTag'
+    }
+  ]
+)
+
 resource plan 'Microsoft.Web/serverfarms@2025-03-01' = {
-  // checkov:skip=CKV_AZURE_212: Flex Consumption has no fixed number of instances
-  // checkov:skip=CKV_AZURE_225: zones cost two always-ready instances; a parameter
   name: planName
   location: location
   tags: tags
@@ -77,11 +126,6 @@ resource plan 'Microsoft.Web/serverfarms@2025-03-01' = {
 }
 
 resource site 'Microsoft.Web/sites@2025-03-01' = {
-  // checkov:skip=CKV_AZURE_212: scaled to zero on purpose; always-ready instances are a parameter
-  // checkov:skip=CKV_AZURE_17: callers have an OIDC token, not a client certificate
-  // checkov:skip=CKV_AZURE_78: Flex rejects ftpsState; both basic publishing credentials are off below
-  // checkov:skip=CKV_AZURE_213: health checks are not documented for Flex; /readyz is for the operator's own monitor
-  // checkov:skip=CKV_AZURE_222: CI jobs call from the internet
   name: siteName
   location: location
   tags: union(tags, { 'azd-service-name': 'vending' })
@@ -89,31 +133,32 @@ resource site 'Microsoft.Web/sites@2025-03-01' = {
   identity: {
     type: 'UserAssigned'
     userAssignedIdentities: {
-      '${vendingIdentityId}': {}
-      '${hostIdentityId}': {}
+      '${identityId}': {}
     }
   }
   properties: {
     serverFarmId: plan.id
     httpsOnly: true
-    publicNetworkAccess: 'Enabled'
+    publicNetworkAccess: inboundPrivate ? 'Disabled' : 'Enabled'
     clientAffinityEnabled: false
     // Turns the host's /admin endpoints off. Documented, but missing from the published resource type.
     #disable-next-line BCP037
     functionsRuntimeAdminIsolationEnabled: true
-    keyVaultReferenceIdentity: vendingIdentityId
+    keyVaultReferenceIdentity: identityId
     virtualNetworkSubnetId: empty(subnetId) ? null : subnetId
-    outboundVnetRouting: empty(subnetId) ? null : {
-      allTraffic: true
-    }
+    outboundVnetRouting: empty(subnetId)
+      ? null
+      : {
+          allTraffic: true
+        }
     functionAppConfig: {
       deployment: {
         storage: {
           type: 'blobContainer'
-          value: packageContainerUrl
+          value: 'https://${hostAccountName}.blob.${storageSuffix}/app-package'
           authentication: {
             type: 'UserAssignedIdentity'
-            userAssignedIdentityResourceId: hostIdentityId
+            userAssignedIdentityResourceId: identityId
           }
         }
       }
@@ -124,30 +169,31 @@ resource site 'Microsoft.Web/sites@2025-03-01' = {
       scaleAndConcurrency: {
         instanceMemoryMB: instanceMemoryMB
         maximumInstanceCount: maximumInstanceCount
-        alwaysReady: alwaysReadyInstances == 0 ? [] : [
-          {
-            name: 'http'
-            instanceCount: alwaysReadyInstances
-          }
-        ]
+        alwaysReady: alwaysReadyInstances == 0
+          ? []
+          : [
+              {
+                name: 'http'
+                instanceCount: alwaysReadyInstances
+              }
+            ]
         triggers: {
           http: {
             perInstanceConcurrency: httpConcurrency
           }
         }
       }
+      // Documented, and in no published resource type yet.
+      #disable-next-line BCP037
+      siteUpdateStrategy: updateStrategy == 'Recreate' ? null : { type: 'RollingUpdate' }
     }
     siteConfig: {
       minTlsVersion: '1.2'
       scmMinTlsVersion: '1.2'
       http20Enabled: true
-      appSettings: concat(plainSettings, secretSettings, [
-        {
-          // An address, not a secret: the component takes Entra tokens only.
-          name: 'APPLICATIONINSIGHTS_CONNECTION_STRING'
-          value: component.properties.ConnectionString
-        }
-      ])
+      appSettings: concat(plainSettings, identitySettings)
+      ipSecurityRestrictions: empty(allowedAddresses) ? null : restrictions
+      ipSecurityRestrictionsDefaultAction: empty(allowedAddresses) ? null : 'Deny'
     }
   }
 }
@@ -171,5 +217,5 @@ resource ftpCredentials 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@
   ]
 }
 
-output siteName string = site.name
+@description('Default host name of the app.')
 output hostName string = site.properties.defaultHostName

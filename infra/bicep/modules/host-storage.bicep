@@ -1,28 +1,43 @@
 // The Functions host's storage account: deployment package, host locks and, in a table of its own, seen tokens.
 
+import { resourceTags } from '../types.bicep'
+
+@description('Region of everything that is created.')
 param location string
-param tags object
+
+@description('Tags on every resource.')
+param tags resourceTags
+
+@description('Name of the storage account.')
 param accountName string
-param packageContainerName string
-param replayTableName string
+
+@description('Tier.')
+param sku string
+
+@description('Create the table of seen tokens.')
 param createReplayTable bool
+
+@description('Refuse the internet.')
 param private bool
-param hostPrincipalId string
-param vendingPrincipalId string
+
+@description('Id of the vending identity.')
+param identityId string
+
+@description('Object id of the vending identity.')
+param identityPrincipalId string
+
+@description('Id of the Log Analytics workspace.')
+param workspaceId string
 
 var roles = loadJsonContent('../../shared/roles.json')
 
 resource account 'Microsoft.Storage/storageAccounts@2025-06-01' = {
-  // checkov:skip=CKV_AZURE_206: locally redundant on purpose: a package is deployed again, seen tokens live for minutes
-  // checkov:skip=CKV_AZURE_35: without a virtual network the app comes from changing addresses; Entra is the only way in
-  // checkov:skip=CKV_AZURE_59: without a virtual network the account has no other address; anonymous reads are off
-  // checkov:skip=CKV_AZURE_43: a name of letters, digits and uniqueString, made in main.bicep
   name: accountName
   location: location
   tags: tags
   kind: 'StorageV2'
   sku: {
-    name: 'Standard_LRS'
+    name: sku
   }
   properties: {
     accessTier: 'Hot'
@@ -53,42 +68,66 @@ resource blobs 'Microsoft.Storage/storageAccounts/blobServices@2025-06-01' = {
 }
 
 resource packages 'Microsoft.Storage/storageAccounts/blobServices/containers@2025-06-01' = {
-  // checkov:skip=CKV_AZURE_34: publicAccess is None below
   parent: blobs
-  name: packageContainerName
+  name: 'app-package'
   properties: {
     publicAccess: 'None'
   }
 }
 
-resource tables 'Microsoft.Storage/storageAccounts/tableServices@2025-06-01' = if (createReplayTable) {
+resource tables 'Microsoft.Storage/storageAccounts/tableServices@2025-06-01' existing = {
   parent: account
   name: 'default'
 }
 
 resource replay 'Microsoft.Storage/storageAccounts/tableServices/tables@2025-06-01' = if (createReplayTable) {
   parent: tables
-  name: replayTableName
+  name: 'replay'
 }
 
+// The host's locks and its package; code in the app could replace the package by whatever identity the host used.
 resource hostRights 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
-  name: guid(account.id, hostPrincipalId, roles.storageBlobDataOwner)
+  name: guid(account.id, identityId, roles.storageBlobDataOwner)
   scope: account
   properties: {
-    principalId: hostPrincipalId
+    principalId: identityPrincipalId
     principalType: 'ServicePrincipal'
     roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.storageBlobDataOwner)
   }
 }
 
 resource replayRights 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (createReplayTable) {
-  name: guid(replay.id, vendingPrincipalId, roles.storageTableDataContributor)
+  name: guid(replay.id, identityId, roles.storageTableDataContributor)
   scope: replay
   properties: {
-    principalId: vendingPrincipalId
+    principalId: identityPrincipalId
     principalType: 'ServicePrincipal'
-    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.storageTableDataContributor)
+    roleDefinitionId: subscriptionResourceId(
+      'Microsoft.Authorization/roleDefinitions',
+      roles.storageTableDataContributor
+    )
   }
 }
 
-output accountId string = account.id
+// Every write to the package, with who made it: it decides what is vended.
+resource changes 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
+  name: 'package-changes'
+  scope: blobs
+  properties: {
+    workspaceId: workspaceId
+    logs: [
+      {
+        category: 'StorageRead'
+        enabled: false
+      }
+      {
+        category: 'StorageWrite'
+        enabled: true
+      }
+      {
+        category: 'StorageDelete'
+        enabled: true
+      }
+    ]
+  }
+}

@@ -1,26 +1,45 @@
-// A virtual network with one subnet for the app, one for private endpoints, and the private DNS zones.
+// A virtual network with one subnet for the app and one for private endpoints, unless the customer has them, and the
+// private DNS zones.
 
+import { resourceTags } from '../types.bicep'
+
+@description('Region of everything that is created.')
 param location string
-param tags object
-param name string
-param addressPrefix string
-param appSubnetPrefix string
-param endpointSubnetPrefix string
-param zoneNames array
 
-resource appGroup 'Microsoft.Network/networkSecurityGroups@2024-05-01' = {
+@description('Tags on every resource.')
+param tags resourceTags
+
+@description('Name, or the part of names that is this deployment\'s own.')
+param name string
+
+@description('Create the network and link the zones to it.')
+param createNetwork bool
+
+@description('Address space of the virtual network.')
+param addressPrefix string
+
+@description('Addresses of the app.')
+param appSubnetPrefix string
+
+@description('Addresses of the private endpoints.')
+param endpointSubnetPrefix string
+
+@description('Private DNS zones to create.')
+param zoneNames string[]
+
+resource appGroup 'Microsoft.Network/networkSecurityGroups@2024-05-01' = if (createNetwork) {
   name: 'nsg-${name}-app'
   location: location
   tags: tags
 }
 
-resource endpointGroup 'Microsoft.Network/networkSecurityGroups@2024-05-01' = {
+resource endpointGroup 'Microsoft.Network/networkSecurityGroups@2024-05-01' = if (createNetwork) {
   name: 'nsg-${name}-endpoints'
   location: location
   tags: tags
 }
 
-resource network 'Microsoft.Network/virtualNetworks@2024-05-01' = {
+resource network 'Microsoft.Network/virtualNetworks@2024-05-01' = if (createNetwork) {
   name: 'vnet-${name}'
   location: location
   tags: tags
@@ -62,24 +81,26 @@ resource network 'Microsoft.Network/virtualNetworks@2024-05-01' = {
   }
 }
 
-resource zones 'Microsoft.Network/privateDnsZones@2024-06-01' = [for zone in zoneNames: {
-  name: zone
-  location: 'global'
-  tags: tags
-}]
+resource zones 'Microsoft.Network/privateDnsZones@2024-06-01' = [
+  for zone in zoneNames: {
+    name: zone
+    location: 'global'
+    tags: tags
+  }
+]
 
-resource links 'Microsoft.Network/privateDnsZones/virtualNetworkLinks@2024-06-01' = [for (zone, index) in zoneNames: {
-  parent: zones[index]
-  name: 'vnet-${name}'
-  location: 'global'
-  tags: tags
-  properties: {
-    registrationEnabled: false
-    virtualNetwork: {
-      id: network.id
+// A customer's network has its own way to resolve names; only ours is linked.
+resource links 'Microsoft.Network/privateDnsZones/virtualNetworkLinks@2024-06-01' = [
+  for (zone, index) in zoneNames: if (createNetwork) {
+    parent: zones[index]
+    name: 'vnet-${name}'
+    location: 'global'
+    tags: tags
+    properties: {
+      registrationEnabled: false
+      virtualNetwork: {
+        id: network.id
+      }
     }
   }
-}]
-
-output appSubnetId string = network.properties.subnets[0].id
-output endpointSubnetId string = network.properties.subnets[1].id
+]

@@ -1,28 +1,46 @@
 // The policy blob's own storage account: whoever writes here decides what is vended, so nothing else lives here.
 
+import { resourceTags } from '../types.bicep'
+
+@description('Region of everything that is created.')
 param location string
-param tags object
+
+@description('Tags on every resource.')
+param tags resourceTags
+
+@description('Name of the storage account.')
 param accountName string
-param containerName string
+
+@description('Tier.')
+param sku string
+
+@description('Refuse the internet.')
 param private bool
-param readerPrincipalId string
+
+@description('Id of the vending identity.')
+param identityId string
+
+@description('Object id of the vending identity.')
+param identityPrincipalId string
+
+@description('Object id of who may write the policy; empty: nobody.')
 param writerPrincipalId string
+
+@description('Kind of that principal.')
 param writerPrincipalType string
+
+@description('Id of the Log Analytics workspace.')
 param workspaceId string
 
 var roles = loadJsonContent('../../shared/roles.json')
 
 resource account 'Microsoft.Storage/storageAccounts@2025-06-01' = {
-  // checkov:skip=CKV_AZURE_206: zone-redundant, and the policy lives in version control
-  // checkov:skip=CKV_AZURE_35: without a virtual network the app comes from changing addresses; Entra is the only way in
-  // checkov:skip=CKV_AZURE_59: without a virtual network the account has no other address; anonymous reads are off
-  // checkov:skip=CKV_AZURE_43: a name of letters, digits and uniqueString, made in main.bicep
   name: accountName
   location: location
   tags: tags
   kind: 'StorageV2'
   sku: {
-    name: 'Standard_ZRS'
+    name: sku
   }
   properties: {
     accessTier: 'Hot'
@@ -58,19 +76,18 @@ resource blobs 'Microsoft.Storage/storageAccounts/blobServices@2025-06-01' = {
 }
 
 resource policies 'Microsoft.Storage/storageAccounts/blobServices/containers@2025-06-01' = {
-  // checkov:skip=CKV_AZURE_34: publicAccess is None below
   parent: blobs
-  name: containerName
+  name: 'policy'
   properties: {
     publicAccess: 'None'
   }
 }
 
 resource readerRights 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
-  name: guid(policies.id, readerPrincipalId, roles.storageBlobDataReader)
+  name: guid(policies.id, identityId, roles.storageBlobDataReader)
   scope: policies
   properties: {
-    principalId: readerPrincipalId
+    principalId: identityPrincipalId
     principalType: 'ServicePrincipal'
     roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.storageBlobDataReader)
   }
@@ -82,7 +99,10 @@ resource writerRights 'Microsoft.Authorization/roleAssignments@2022-04-01' = if 
   properties: {
     principalId: writerPrincipalId
     principalType: writerPrincipalType
-    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.storageBlobDataContributor)
+    roleDefinitionId: subscriptionResourceId(
+      'Microsoft.Authorization/roleDefinitions',
+      roles.storageBlobDataContributor
+    )
   }
 }
 
@@ -93,6 +113,10 @@ resource changes 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
   properties: {
     workspaceId: workspaceId
     logs: [
+      {
+        category: 'StorageRead'
+        enabled: false
+      }
       {
         category: 'StorageWrite'
         enabled: true

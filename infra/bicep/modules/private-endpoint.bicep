@@ -1,16 +1,30 @@
-// One private endpoint and its record in a private DNS zone of the same resource group.
+// One private endpoint and, unless somebody else sees to it, its record in a private DNS zone.
 
+import { resourceTags } from '../types.bicep'
+
+@description('Region of everything that is created.')
 param location string
-param tags object
-param name string
-param targetId string
-param groupId string
-param subnetId string
-param zoneName string
 
-resource zone 'Microsoft.Network/privateDnsZones@2024-06-01' existing = {
-  name: zoneName
-}
+@description('Tags on every resource.')
+param tags resourceTags
+
+@description('Name, or the part of names that is this deployment\'s own.')
+param name string
+
+@description('Id of what is reached over the endpoint.')
+param targetId string
+
+@description('Which of its services.')
+param groupId string
+
+@description('Id of the subnet; empty: none.')
+param subnetId string
+
+@description('Id of the private DNS zone.')
+param zoneId string
+
+@description('Write the record into the zone.')
+param createRecord bool
 
 resource endpoint 'Microsoft.Network/privateEndpoints@2024-05-01' = {
   name: name
@@ -34,7 +48,7 @@ resource endpoint 'Microsoft.Network/privateEndpoints@2024-05-01' = {
   }
 }
 
-resource record 'Microsoft.Network/privateEndpoints/privateDnsZoneGroups@2024-05-01' = {
+resource record 'Microsoft.Network/privateEndpoints/privateDnsZoneGroups@2024-05-01' = if (createRecord) {
   parent: endpoint
   name: 'default'
   properties: {
@@ -42,7 +56,7 @@ resource record 'Microsoft.Network/privateEndpoints/privateDnsZoneGroups@2024-05
       {
         name: groupId
         properties: {
-          privateDnsZoneId: zone.id
+          privateDnsZoneId: zoneId
         }
       }
     ]

@@ -1,30 +1,37 @@
 // The vending identity's rights on one registry: an upper bound for whatever the policy says.
 // A registry in ABAC mode bounds each role by repository; a classic one knows only the whole registry.
+// main.bicep has checked the entries.
 
+@description('Name of the registry.')
 param registryName string
 
+@description('How the registry decides.')
 @allowed([
   'abac'
   'classic'
 ])
 param mode string
+
+@description('Id of the vending identity.')
+param identityId string
+
+@description('Object id of the vending identity.')
 param principalId string
 
 @description('Repositories, prefixes ending in /, or * for all of them. Empty: no such right.')
-param pull array
-param push array
-param delete array
+param pull string[]
+
+@description('Likewise for pull and push.')
+param push string[]
+
+@description('Likewise for pull, push and delete.')
+param delete string[]
+
+@description('Whether the names of all repositories may be listed.')
 param catalog bool
 
 var roles = loadJsonContent('../../shared/roles.json')
 var abac = mode == 'abac'
-
-// int() of a text stops the deployment and shows the text: templates have no other assertion that every Bicep parser knows.
-var named = concat(pull, push, delete)
-var checkedNames = contains(join(named, ','), '\'') ? int('repository names hold no quote: ${join(named, ',')}') : 0
-var wide = '${join(pull, ',')}/${join(push, ',')}/${join(delete, ',')}'
-var checkedMode = !abac && !empty(replace(replace(wide, '*', ''), '/', '')) ? int('a classic registry has no rights by repository; write ["*"]: ${wide}') : 0
-var checked = checkedNames + checkedMode == 0
 
 var attribute = '@Request[Microsoft.ContainerRegistry/registries/repositories:name]'
 var action = 'Microsoft.ContainerRegistry/registries/repositories'
@@ -42,17 +49,25 @@ var contributorActions = concat(writerActions, [
   'content/delete'
   'metadata/delete'
 ])
-var readerGuards = [for name in readerActions: '!(ActionMatches{\'${action}/${name}\'})']
-var writerGuards = [for name in writerActions: '!(ActionMatches{\'${action}/${name}\'})']
-var contributorGuards = [for name in contributorActions: '!(ActionMatches{\'${action}/${name}\'})']
 
-var pullClauses = [for name in pull: '${attribute} ${endsWith(name, '/') ? 'StringStartsWithIgnoreCase' : 'StringEqualsIgnoreCase'} \'${name}\'']
-var pushClauses = [for name in push: '${attribute} ${endsWith(name, '/') ? 'StringStartsWithIgnoreCase' : 'StringEqualsIgnoreCase'} \'${name}\'']
-var deleteClauses = [for name in delete: '${attribute} ${endsWith(name, '/') ? 'StringStartsWithIgnoreCase' : 'StringEqualsIgnoreCase'} \'${name}\'']
+func guards(actions string[], action string) string =>
+  join(map(actions, name => '!(ActionMatches{\'${action}/${name}\'})'), ' AND ')
 
-var pullCondition = contains(pull, '*') ? null : '((${join(readerGuards, ' AND ')}) OR (${join(pullClauses, ' OR ')}))'
-var pushCondition = contains(push, '*') ? null : '((${join(writerGuards, ' AND ')}) OR (${join(pushClauses, ' OR ')}))'
-var deleteCondition = contains(delete, '*') ? null : '((${join(contributorGuards, ' AND ')}) OR (${join(deleteClauses, ' OR ')}))'
+func clauses(names string[], attribute string) string =>
+  join(
+    map(
+      names,
+      name =>
+        '${attribute} ${endsWith(name, '/') ? 'StringStartsWithIgnoreCase' : 'StringEqualsIgnoreCase'} \'${name}\''
+    ),
+    ' OR '
+  )
+
+var pullCondition = contains(pull, '*') ? null : '((${guards(readerActions, action)}) OR (${clauses(pull, attribute)}))'
+var pushCondition = contains(push, '*') ? null : '((${guards(writerActions, action)}) OR (${clauses(push, attribute)}))'
+var deleteCondition = contains(delete, '*')
+  ? null
+  : '((${guards(contributorActions, action)}) OR (${clauses(delete, attribute)}))'
 
 var pullRole = abac ? roles.repositoryReader : roles.acrPull
 var pushRole = abac ? roles.repositoryWriter : roles.acrPush
@@ -62,8 +77,8 @@ resource registry 'Microsoft.ContainerRegistry/registries@2025-11-01' existing =
   name: registryName
 }
 
-resource pullRights 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (checked && !empty(pull)) {
-  name: guid(registry.id, principalId, pullRole)
+resource pullRights 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (!empty(pull)) {
+  name: guid(registry.id, identityId, pullRole)
   scope: registry
   properties: {
     principalId: principalId
@@ -74,8 +89,8 @@ resource pullRights 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (c
   }
 }
 
-resource pushRights 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (checked && !empty(push)) {
-  name: guid(registry.id, principalId, pushRole)
+resource pushRights 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (!empty(push)) {
+  name: guid(registry.id, identityId, pushRole)
   scope: registry
   properties: {
     principalId: principalId
@@ -86,8 +101,8 @@ resource pushRights 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (c
   }
 }
 
-resource deleteRights 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (checked && !empty(delete)) {
-  name: guid(registry.id, principalId, deleteRole)
+resource deleteRights 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (!empty(delete)) {
+  name: guid(registry.id, identityId, deleteRole)
   scope: registry
   properties: {
     principalId: principalId
@@ -100,7 +115,7 @@ resource deleteRights 'Microsoft.Authorization/roleAssignments@2022-04-01' = if 
 
 // Listing the catalog knows no condition. Classic registries list it with AcrPull.
 resource catalogRights 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (catalog && abac) {
-  name: guid(registry.id, principalId, roles.catalogLister)
+  name: guid(registry.id, identityId, roles.catalogLister)
   scope: registry
   properties: {
     principalId: principalId

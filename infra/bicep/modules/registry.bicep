@@ -1,17 +1,26 @@
 // A new registry that decides by repository (ABAC) and takes registry-audience Entra tokens only.
 
+import { resourceTags } from '../types.bicep'
+
+@description('Region of everything that is created.')
 param location string
-param tags object
+
+@description('Tags on every resource.')
+param tags resourceTags
+
+@description('Name, or the part of names that is this deployment\'s own.')
 param name string
+
+@description('Tier.')
 param sku string
+
+@description('Protect it against deletion.')
 param lock bool
+
+@description('Id of the Log Analytics workspace.')
 param workspaceId string
 
 resource registry 'Microsoft.ContainerRegistry/registries@2025-11-01' = {
-  // checkov:skip=CKV_AZURE_139: CI runners outside the network push and pull; a private registry is the operator's choice
-  // checkov:skip=CKV_AZURE_163: scanning is a plan of Defender for the subscription, not of one registry
-  // checkov:skip=CKV_AZURE_166: quarantine needs Premium and a scanner that releases images
-  // checkov:skip=CKV_AZURE_233: zone redundancy needs Premium
   name: name
   location: location
   tags: tags

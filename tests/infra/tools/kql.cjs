@@ -12,6 +12,13 @@ const TABLES = {
     cloud_RoleName: "string", cloud_RoleInstance: "string", appId: "string", appName: "string", itemId: "string",
     itemCount: "int",
   },
+  exceptions: {
+    timestamp: "datetime", problemId: "string", type: "string", assembly: "string", method: "string",
+    outerType: "string", outerMessage: "string", innermostType: "string", innermostMessage: "string",
+    severityLevel: "int", details: "dynamic", itemType: "string", customDimensions: "dynamic",
+    operation_Name: "string", operation_Id: "string", cloud_RoleName: "string", cloud_RoleInstance: "string",
+    itemId: "string", itemCount: "int",
+  },
   requests: {
     timestamp: "datetime", id: "string", name: "string", url: "string", success: "string", resultCode: "string",
     duration: "real", performanceBucket: "string", itemType: "string", customDimensions: "dynamic",

@@ -1,0 +1,3 @@
+using '../../../infra/bicep/main.bicep'
+
+param storageSuffix = 'core.windows.net'

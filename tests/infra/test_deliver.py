@@ -1,0 +1,186 @@
+"""Delivering the code ends well only when the app itself says that it runs this version with this policy."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+import threading
+import zipfile
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import vending
+from tests.infra.toolbox import ROOT, run
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Iterator
+    from pathlib import Path
+
+AZ = """#!/bin/sh
+echo "$@" >> "$AZ_CALLS"
+case "$*" in
+  *get-access-token*) echo a-token ;;
+  *"appsettings list"*) echo "$AZ_POLICY" ;;
+esac
+"""
+POLICY_TEXT = b"version: 1\n"
+POLICY = hashlib.sha256(POLICY_TEXT).hexdigest()
+
+
+@dataclass
+class App:
+    """An app and its SCM host: what was published, and what the two answer, one after the other."""
+
+    published: list[tuple[str, str, bytes]] = field(default_factory=list)
+    deployments: list[Any] = field(default_factory=lambda: [{"status": 1}, {"status": 4}])
+    ready: list[tuple[int, Any]] = field(default_factory=list)
+    accepts: int = 202
+    url: str = ""
+
+    def answer(self, path: str) -> tuple[int, Any]:
+        queue: list[Any] = self.ready if path == "/readyz" else [(200, each) for each in self.deployments]
+        found: tuple[int, Any] = queue[0]
+        remaining = self.ready if path == "/readyz" else self.deployments
+        if len(remaining) > 1:
+            remaining.pop(0)
+        return found
+
+
+@pytest.fixture
+def app() -> Iterator[App]:
+    state = App()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            content = self.rfile.read(int(self.headers["Content-Length"]))
+            state.published.append((self.path, self.headers["Authorization"], content))
+            self.reply(state.accepts, "4711")
+
+        def do_GET(self) -> None:
+            self.reply(*state.answer(self.path))
+
+        def reply(self, status: int, body: Any) -> None:
+            content = json.dumps(body).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002 - the name is http.server's
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    state.url = f"http://127.0.0.1:{server.server_port}"
+    yield state
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def deliver(app: App, folder: Path, *options: str, policy: str = "[]") -> subprocess.CompletedProcess[str]:
+    az = folder / "az"
+    az.write_text(AZ)
+    az.chmod(0o755)
+    command: list[str | Path] = [
+        sys.executable,
+        ROOT / "infra" / "deliver.py",
+        "--resource-group",
+        "rg",
+        "--name",
+        "func",
+    ]
+    places: list[str | Path] = [
+        "--package",
+        folder / "app.zip",
+        "--url",
+        app.url,
+        "--scm",
+        app.url,
+        "--attempts",
+        "3",
+        "--pause",
+        "0",
+    ]
+    environment = {
+        "PATH": f"{folder}:{os.environ['PATH']}",
+        "AZ_CALLS": str(folder / "calls"),
+        "AZ_POLICY": policy,
+    }
+    return run([*command, *places, *options], env=environment)
+
+
+def running(**changes: Any) -> dict[str, Any]:
+    return {"version": vending.__version__, "sha256": POLICY, **changes}
+
+
+def test_the_package_is_published_and_the_app_says_that_it_runs(app: App, tmp_path: Path) -> None:
+    app.ready = [(404, ""), (503, running()), (200, running())]
+    done = deliver(app, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == running()
+    [(path, authorization, content)] = app.published
+    assert (path, authorization) == ("/api/publish?RemoteBuild=true", "Bearer a-token")
+    assert content == (tmp_path / "app.zip").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param((404, ""), id="did_not_start"),
+        pytest.param((503, running()), id="not_ready"),
+        pytest.param((200, running(version="0.0.9")), id="old_version"),
+        pytest.param((200, running(sha256="0" * 64)), id="old_policy"),
+    ],
+)
+def test_an_app_that_does_not_run_it_is_a_failure(app: App, tmp_path: Path, answer: tuple[int, Any]) -> None:
+    app.ready = [answer]
+    done = deliver(app, tmp_path)
+    assert done.returncode == 1
+    assert "/readyz does not answer" in done.stderr
+
+
+def test_a_policy_blob_may_be_any(app: App, tmp_path: Path) -> None:
+    app.ready = [(200, running(sha256="0" * 64))]
+    blob = json.dumps([{"name": "VENDING_POLICY", "value": "https://st.blob.core.windows.net/policy/policy.yaml"}])
+    assert deliver(app, tmp_path, policy=blob).returncode == 0
+
+
+def test_the_sample_policy_is_not_delivered(app: App, tmp_path: Path) -> None:
+    done = deliver(app, tmp_path, "--policy", str(ROOT / "policy.yaml"))
+    assert done.returncode == 1
+    assert "belongs to the sample policy" in done.stderr
+    assert app.published == []
+
+
+def test_a_failed_build_is_told(app: App, tmp_path: Path) -> None:
+    app.deployments = [{"status": 3, "status_text": "no matching distribution"}]
+    app.ready = [(200, running())]
+    done = deliver(app, tmp_path)
+    assert done.returncode == 1
+    assert "no matching distribution" in done.stderr
+
+
+def test_a_refused_package_is_told(app: App, tmp_path: Path) -> None:
+    app.accepts = 401
+    done = deliver(app, tmp_path)
+    assert done.returncode == 1
+    assert "The package was not taken: 401" in done.stderr
+
+
+def test_telemetry_s_setting_follows_its_package(app: App, tmp_path: Path) -> None:
+    app.ready = [(200, running())]
+    done = deliver(app, tmp_path, "--telemetry", "--settings-after", "VENDING_TELEMETRY=azure-monitor")
+    assert done.returncode == 0, done.stderr
+    with zipfile.ZipFile(tmp_path / "app.zip") as package:
+        assert package.read("requirements.txt") == (ROOT / "requirements-telemetry.txt").read_bytes()
+    calls = (tmp_path / "calls").read_text().splitlines()
+    assert "appsettings set" in calls[-1]
+    assert "VENDING_TELEMETRY=azure-monitor" in calls[-1]
