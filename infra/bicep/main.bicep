@@ -79,6 +79,9 @@ param updateStrategy string = 'Recreate'
 @description('How callers reach the service (https://…). Empty: the host name of the function app.')
 param publicUrl string = ''
 
+@description('Page that explains the reasons of refusals; answers link to it. Empty: none.')
+param docsUrl string = ''
+
 @description('bundled: policy.yaml of the deployed package. blob: a blob in a storage account of its own.')
 @allowed([
   'bundled'
@@ -267,6 +270,7 @@ var problems = concat(
     : ['name must be 3 to 16 lower-case letters, digits and hyphens; it begins with a letter and ends with no hyphen.'],
   !zoneRedundant || alwaysReadyInstances >= 2 ? [] : ['zoneRedundant needs alwaysReadyInstances of 2 or more.'],
   empty(publicUrl) || isPublicUrl(publicUrl) ? [] : ['publicUrl must be https://host in lower case, without a path.'],
+  empty(docsUrl) || startsWith(docsUrl, 'https://') ? [] : ['docsUrl must begin with https://.'],
   isBlobName(policyBlobName)
     ? []
     : ['policyBlobName holds letters, digits, dots, hyphens, underscores and slashes between them.'],
@@ -386,6 +390,7 @@ var ownSettings = union(
     VENDING_TELEMETRY: telemetry
   },
   empty(publicUrl) ? {} : { VENDING_PUBLIC_URL: publicUrl },
+  empty(docsUrl) ? {} : { VENDING_DOCS_URL: docsUrl },
   blob ? { VENDING_POLICY: 'https://${policyAccountName}.blob.${storageSuffix}/policy/${policyBlobName}' } : {},
   empty(customHosts) ? {} : { VENDING_CUSTOM_HOSTS: join(customHosts, ',') },
   toObject(

@@ -25,6 +25,7 @@ locals {
       VENDING_TELEMETRY                    = var.telemetry
     },
     var.public_url == "" ? {} : { VENDING_PUBLIC_URL = var.public_url },
+    var.docs_url == "" ? {} : { VENDING_DOCS_URL = var.docs_url },
     local.blob ? { VENDING_POLICY = local.policy_url } : {},
     length(var.custom_hosts) == 0 ? {} : { VENDING_CUSTOM_HOSTS = join(",", var.custom_hosts) },
     { for name, uri in var.key_vault_references : "VENDING_SECRET_${name}" => "@Microsoft.KeyVault(SecretUri=${uri})" },

@@ -130,6 +130,17 @@ variable "public_url" {
   }
 }
 
+variable "docs_url" {
+  description = "Page that explains the reasons of refusals; answers link to it. Empty: none."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = var.docs_url == "" || startswith(var.docs_url, "https://")
+    error_message = "docs_url must begin with https://."
+  }
+}
+
 variable "policy_delivery" {
   description = "bundled: policy.yaml of the deployed package. blob: a blob in a storage account of its own."
   type        = string

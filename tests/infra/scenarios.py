@@ -156,6 +156,7 @@ EVERYTHING = Scenario(
         "customHosts": ["registry.contoso.example", "login.contoso.example"],
         "keyVaultReferences": {"PARTNER": "https://contoso.vault.azure.net/secrets/partner"},
         "publicUrl": "https://vend.contoso.example",
+        "docsUrl": "https://docs.contoso.example/errors",
         "pythonVersion": "3.12",
         "instanceMemoryMB": 4096,
         "maximumInstanceCount": 100,

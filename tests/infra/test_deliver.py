@@ -89,6 +89,7 @@ def deliver(app: App, folder: Path, *options: str, policy: str = "[]") -> subpro
     az = folder / "az"
     az.write_text(AZ)
     az.chmod(0o755)
+    (folder / "mine.yaml").write_bytes(POLICY_TEXT)
     command: list[str | Path] = [
         sys.executable,
         ROOT / "infra" / "deliver.py",
@@ -100,6 +101,8 @@ def deliver(app: App, folder: Path, *options: str, policy: str = "[]") -> subpro
     places: list[str | Path] = [
         "--package",
         folder / "app.zip",
+        "--policy",
+        folder / "mine.yaml",
         "--url",
         app.url,
         "--scm",

@@ -85,7 +85,12 @@ ALLOWED = {
     ("infra", "stack"): {"contents": "read", "id-token": "write"},
     ("infra", "what-if"): {"contents": "read", "id-token": "write"},
     ("infra", "plan"): {"contents": "read", "id-token": "write"},
-    ("release", "release"): {"attestations": "write", "contents": "write", "id-token": "write"},
+    ("release", "release"): {
+        "attestations": "write",
+        "contents": "write",
+        "id-token": "write",
+        "packages": "write",
+    },
 }
 
 

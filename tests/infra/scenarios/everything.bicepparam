@@ -55,6 +55,7 @@ param keyVaultReferences = {
   PARTNER: 'https://contoso.vault.azure.net/secrets/partner'
 }
 param publicUrl = 'https://vend.contoso.example'
+param docsUrl = 'https://docs.contoso.example/errors'
 param pythonVersion = '3.12'
 param instanceMemoryMB = 4096
 param maximumInstanceCount = 100
