@@ -560,6 +560,20 @@ def test_an_acceptance_on_an_issuer_and_a_deny_entry_works(tmp_path: Path) -> No
     assert problems(tmp_path, rule(MAIN), deny=[deny]) == ()
 
 
+def test_a_rule_accepts_what_is_said_of_a_condition_that_it_uses(tmp_path: Path) -> None:
+    conditions = {"reviewed": {"unless": {"ref": "refs/pull/*"}}}
+    first = rule(WEB, actions=PULL, use="reviewed", accept={"star_misses": "there are no pull requests"})
+    assert problems(tmp_path, first, conditions=conditions) == ()
+    second = rule({"repository_id": "7"}, actions=PULL, use="reviewed") | {"name": "s"}
+    assert [problem.code for problem in problems(tmp_path, first, second, conditions=conditions)] == [Lint.STAR_MISSES]
+
+
+def test_what_many_rules_use_is_criticised_once(tmp_path: Path) -> None:
+    conditions = {"reviewed": {"unless": {"ref": "refs/pull/*"}}}
+    many = [rule({"repository_id": str(n)}, actions=PULL, use="reviewed") | {"name": f"r{n}"} for n in range(9)]
+    assert [problem.code for problem in problems(tmp_path, *many, conditions=conditions)] == [Lint.STAR_MISSES]
+
+
 def test_an_accepted_information_is_silent_too(tmp_path: Path) -> None:
     pulls = rule(MAIN, actions=["pull"], accept={"pull_without_metadata_read": "nobody lists tags"})
     assert problems(tmp_path, pulls) == ()

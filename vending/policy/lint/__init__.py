@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from vending.policy.lint.accept import accepted
+from vending.policy.lint.accept import accepted, entry_of
 from vending.policy.lint.callers import (
     impossible_value,
     looks_like_regex,
@@ -46,7 +46,7 @@ from vending.policy.lint.view import RuleSubject, Subject, View
 
 if TYPE_CHECKING:
     from vending.policy.compiler.load import Loaded
-    from vending.policy.language.problems import Problem
+    from vending.policy.language.problems import Finding, Location, Problem
 
 __all__ = ["INFORMATION", "Lint", "lint"]
 
@@ -97,9 +97,13 @@ CONDITION_CHECKS: Final[tuple[ConditionCheck, ...]] = (
 def lint(loaded: Loaded, now: float) -> tuple[Problem, ...]:
     """Return the warnings about a policy, in the order of the file, but for accepted ones. `now` is in seconds."""
     view = View.of(loaded)
-    findings = [finding for check in POLICY_CHECKS for finding in check(view, now)]
+    found: list[tuple[Location, Finding]] = []
+    for check in POLICY_CHECKS:
+        found += [(entry_of(finding), finding) for finding in check(view, now)]
     for rule in view.rules:
-        findings += [finding for check in RULE_CHECKS for finding in check(rule, view, now)]
+        found += [(rule.path, finding) for rule_check in RULE_CHECKS for finding in rule_check(rule, view, now)]
     for subject in (*view.rules, *view.denies):
-        findings += [finding for check in CONDITION_CHECKS for finding in check(subject)]
-    return tuple(sorted(loaded.document.place(list(accepted(loaded.model, findings)))))
+        found += [(subject.path, finding) for clause_check in CONDITION_CHECKS for finding in clause_check(subject)]
+    # What several entries use is criticised once.
+    findings = list(dict.fromkeys(accepted(loaded.model, found)))
+    return tuple(sorted(loaded.document.place(findings)))

@@ -19,12 +19,20 @@ _ENTRY: Final = 2
 """An entry is named by its section and its name or number."""
 
 
-def accepted(model: PolicyModel, findings: Iterable[Finding]) -> Iterator[Finding]:
-    """Yield what is not accepted, and the acceptances that silence nothing."""
+def entry_of(found: Finding) -> Location:
+    """Return the entry that a finding is about: its section, and its name or number."""
+    return tuple(found.path[:_ENTRY])
+
+
+def accepted(model: PolicyModel, findings: Iterable[tuple[Location, Finding]]) -> Iterator[Finding]:
+    """Yield what is not accepted, and the acceptances that silence nothing.
+
+    A finding comes with the entry that it is about, which may be another one than where it is written: a rule accepts
+    what is said of the conditions that it uses.
+    """
     accepts = dict(_accepts(model))
     used: set[tuple[Location, str]] = set()
-    for found in findings:
-        entry = tuple(found.path[:_ENTRY])
+    for entry, found in findings:
         if str(found.code) in accepts.get(entry, {}):
             used.add((entry, str(found.code)))
         else:

@@ -51,9 +51,9 @@ def unknown_claim(subject: Subject) -> Findings:
 
 
 def subject_match(subject: Subject) -> Findings:
-    """Find conditions on the `sub` of GitHub."""
+    """Find conditions on `sub` where a repository's settings change its form."""
     for clause in subject.clauses:
-        if clause.claim == ("sub",) and any(issuer.preset.name == "github" for issuer in subject.issuers):
+        if clause.claim == ("sub",) and any(issuer.preset.subject_varies for issuer in subject.issuers):
             yield finding(
                 Lint.SUBJECT_MATCH,
                 clause.path,

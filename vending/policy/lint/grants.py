@@ -8,7 +8,7 @@ from math import prod
 from typing import TYPE_CHECKING, Final
 
 from vending.policy.engine.containment import contains
-from vending.policy.engine.globs import has_substance, is_literal
+from vending.policy.engine.globs import compile_glob, has_substance, is_literal
 from vending.policy.engine.policy import ALWAYS
 from vending.policy.engine.repositories import Insertion, compile_template
 from vending.policy.language.fields import as_list
@@ -192,9 +192,10 @@ _HALF: Final = len(_STARTS) // 2
 def grant_nearly_everything(rule: RuleSubject, view: View, now: float) -> Findings:
     """Find patterns that together cover names of any beginning that nobody has thought of yet."""
     for number, grant in enumerate(rule.model.grant):
-        patterns = [text for text in grant.repositories or () if "*" in text and has_substance(text)]
+        patterns = [text for text in grant.repositories or () if _is_pattern(text) and has_substance(text)]
         new = _unthought_of(patterns)
-        covered = [start for start in _STARTS if any(contains(pattern, f"{start}{new}") for pattern in patterns)]
+        globs = [compile_glob(pattern) for pattern in patterns]
+        covered = [start for start in _STARTS if any(glob.matches(f"{start}{new}") for glob in globs)]
         if len(covered) >= _HALF:
             yield finding(
                 Lint.GRANT_NEARLY_EVERYTHING,
@@ -203,6 +204,10 @@ def grant_nearly_everything(rule: RuleSubject, view: View, now: float) -> Findin
                 "one; name repositories, or one prefix as in web/**",
                 at_key=True,
             )
+
+
+def _is_pattern(text: str) -> bool:
+    return "*" in text and "{" not in text
 
 
 def _unthought_of(patterns: Sequence[str]) -> str:

@@ -187,6 +187,7 @@ PRESET: Final = Preset(
     },
     unreviewed=(("event_name", "pull_request"), ("ref", "refs/pull/**")),
     deep=frozenset({"ref", "head_ref", "base_ref", "environment", "job_workflow_ref", "workflow_ref"}),
+    subject_varies=True,
     composed=frozenset({"job_workflow_ref", "workflow_ref"}),
     samples=samples(
         default=_DEFAULT,

@@ -168,6 +168,7 @@ class Preset:
     - `gates` are the claims by which a rule can tell reviewed code from any; empty where the provider has none.
     - `unreviewed` are values (patterns too) of runs whose code nobody has reviewed yet: pull requests, plans.
     - `deep` claims have values with slashes in them, which a single star does not match.
+    - `subject_varies`: each repository's settings, and the provider now and then, change the form of `sub`.
     - `composed` claims hold names that the provider compares without case, among parts that it does not.
     - `lifetime` is the longest life of a token, in seconds.
     - `samples` has the default form under `default`, and each further form.
@@ -204,6 +205,7 @@ class Preset:
     unreviewed: tuple[tuple[str, str], ...] = ()
     deep: frozenset[str] = frozenset()
     composed: frozenset[str] = frozenset()
+    subject_varies: bool = False
 
     def type_of(self, key: str) -> ClaimType | None:
         """Return the JSON type of a claim; None where it is not known."""
