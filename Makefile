@@ -6,7 +6,7 @@ READY  := $(VENV)/.ready
 
 # Tests run on as many workers as there are cores, four at most; `make test WORKERS=0` runs them in one process.
 WORKERS  ?= auto
-PARALLEL := -n $(WORKERS) --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
+PARALLEL := -n $(WORKERS) --maxprocesses 4 --dist loadscope --no-loadscope-reorder
 QUICK    := tests/policy tests/oidc tests/acr tests/docs $(wildcard tests/test_*.py)
 
 .PHONY: help setup demo check test lint fmt bench soak fuzz lock clean

@@ -17,6 +17,7 @@ from collections.abc import Generator, Sequence
 from pathlib import Path
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from devstack import tools
 from tests.support import examples
@@ -81,7 +82,7 @@ def pytest_report_header() -> list[str]:
     return lines
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what needs a program that is not there, and put each test where it runs."""
     items[:] = [item for item in items if not _lacks_a_program(item)]
@@ -89,9 +90,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if PROCESS_FIXTURES.intersection(getattr(item, "fixturenames", ())):
             item.add_marker("process")
     if os.environ.get("PYTEST_XDIST_WORKER"):
-        for item in items:
-            item.add_marker(pytest.mark.xdist_group(_group(_path(item))))
         items.sort(key=lambda item: _rank(_path(item)))
+
+
+class _ByGroup(LoadScopeScheduling):  # type: ignore[misc]
+    """pytest-xdist's scheduler of whole scopes, where a scope is a group of GROUPS or a file."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return _group(nodeid.partition("::")[0])
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object | None:
+    """Hand out groups with `--dist loadscope`; every other kind of distribution is pytest-xdist's own."""
+    return _ByGroup(config, log) if config.getvalue("dist") == "loadscope" else None
 
 
 def pytest_report_collectionfinish(config: pytest.Config, items: Sequence[pytest.Item]) -> list[str]:
