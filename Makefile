@@ -9,7 +9,7 @@ WORKERS  ?= auto
 PARALLEL := -n $(WORKERS) --maxprocesses 4 --dist loadscope --no-loadscope-reorder
 QUICK    := tests/policy tests/oidc tests/acr tests/docs $(wildcard tests/test_*.py)
 
-.PHONY: help setup demo check test lint fmt bench soak fuzz lock clean
+.PHONY: help setup demo check test lint fmt bench soak fuzz lock clients clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -29,6 +29,9 @@ check: lint ## Check style, types and imports, and run the tests that start no p
 
 test: $(READY) ## Run every test, or those of T (make test T=tests/policy).
 	$(BIN)/python -m pytest $(PARALLEL) $(PYTEST_ARGS) $(T)
+
+clients: $(READY) ## Drive every real client, those too whose programs take minutes to build.
+	CLIENTS_MORE=1 $(BIN)/python -m pytest tests/clients $(PYTEST_ARGS)
 
 lint: $(READY) ## Check style, types and which package imports which.
 	$(BIN)/ruff check .

@@ -3,11 +3,14 @@
 Every client is its own source of truth about credentials: they look for them in different places, in different orders.
 """
 
+import atexit
 import hashlib
 import io
 import json
+import shutil
 import subprocess
 import tarfile
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,7 +95,9 @@ def skopeo(place: Place, image: str) -> Commands:
 def container_storage(place: Place, program: Path) -> list[str]:
     """Return a program of the containers family with a storage of its own."""
     storage = place.directory / f"{program.name}-storage"
-    return [str(program), "--storage-driver", "vfs", "--root", f"{storage}/data", "--runroot", f"{storage}/run"]
+    short = tempfile.mkdtemp(prefix="run-")  # podman allows 50 characters
+    atexit.register(shutil.rmtree, short, ignore_errors=True)
+    return [str(program), "--storage-driver", "vfs", "--root", f"{storage}/data", "--runroot", short]
 
 
 def policy_of(place: Place) -> list[str]:
