@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from vending.policy.engine.globs import SEPARATORS
+from vending.policy.engine.globs import SEPARATORS, compile_glob
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -26,6 +27,7 @@ class UndecidedError(Exception):
     """Say that the patterns are too entangled to be compared within `MAX_STATES`."""
 
 
+@lru_cache(maxsize=4096)
 def contains(outer: str, inner: str) -> bool:
     """Return whether every value that `inner` matches is matched by `outer`; both may have `*` and `**`.
 
@@ -35,6 +37,8 @@ def contains(outer: str, inner: str) -> bool:
         return True
     if _WITHIN not in outer:
         return False
+    if _WITHIN not in inner:
+        return compile_glob(outer).matches(inner)
     try:
         return _search([outer], inner, _AnyText()) is None
     except UndecidedError:

@@ -193,6 +193,8 @@ def grant_nearly_everything(rule: RuleSubject, view: View, now: float) -> Findin
     """Find patterns that together cover names of any beginning that nobody has thought of yet."""
     for number, grant in enumerate(rule.model.grant):
         patterns = [text for text in grant.repositories or () if _is_pattern(text) and has_substance(text)]
+        if len(patterns) < _HALF and not any(pattern.startswith("*") for pattern in patterns):
+            continue  # Each covers names of one beginning.
         new = _unthought_of(patterns)
         globs = [compile_glob(pattern) for pattern in patterns]
         covered = [start for start in _STARTS if any(glob.matches(f"{start}{new}") for glob in globs)]
