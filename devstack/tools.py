@@ -34,6 +34,7 @@ NODE = Tool("node", debian="nodejs")
 NPM = Tool("npm", debian="npm")
 AZURITE = Tool("azurite", npm="azurite@3.35.0")
 OAUTH2_MOCK_SERVER = Tool("oauth2-mock-server", npm="oauth2-mock-server@8.2.3")
+YAML_LANGUAGE_SERVER = Tool("yaml-language-server", npm="yaml-language-server@1.25.0")
 SHELLCHECK = Tool("shellcheck", debian="shellcheck")
 
 

@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 PROGRAM_FIXTURES = {"terraform": "terraform", "applied": "terraform", "deployed": "terraform"}
 """Fixtures that need a program which no package registry offers."""
 
-PROCESS_FIXTURES = {"upstreams", "azurite", "host"}
+PROCESS_FIXTURES = {"upstreams", "azurite", "host", "editor"}
 """Fixtures that start servers or processes."""
 
 GROUPS = {
@@ -50,6 +50,7 @@ INSTALLED_ON_DEMAND = (
     tools.NPM,
     tools.AZURITE,
     tools.OAUTH2_MOCK_SERVER,
+    tools.YAML_LANGUAGE_SERVER,
 )
 
 _left_out: Counter[str] = Counter()

@@ -13,14 +13,22 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic.json_schema import GenerateJsonSchema
 
 from vending.policy.language.fields import MOMENT
+from vending.policy.language.merge import ANYWHERE
 from vending.policy.language.models import PolicyModel
+from vending.policy.providers.preset import ClaimType
+from vending.policy.providers.presets import PRESETS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pydantic.json_schema import JsonSchemaValue
     from pydantic_core import core_schema
 
+    from vending.policy.providers.preset import Claim, Preset
+
 SCHEMA_FILE: Final = Path(__file__).parents[1] / "policy.schema.json"
-"""The schema as it is shipped, for `# yaml-language-server: $schema=…`."""
+PART_SCHEMA_FILE: Final = SCHEMA_FILE.with_name("policy.part.schema.json")
+"""The schemas as they are shipped, for `# yaml-language-server: $schema=…`."""
 
 
 class _Generator(GenerateJsonSchema):
@@ -55,15 +63,105 @@ class _Generator(GenerateJsonSchema):
 
 
 def policy_schema() -> dict[str, Any]:
-    """Return the JSON Schema (draft 2020-12) of the policy file."""
-    schema = PolicyModel.model_json_schema(schema_generator=_Generator)
-    _drop_titles(schema)
-    return {"$schema": _Generator.schema_dialect, **schema, "title": "Policy of ACR Token Vending"}
+    """Return the JSON Schema (draft 2020-12) of a policy in one file, and of a directory's file with `version`.
+
+    The claims of a rule about an issuer have the types of its preset, where the issuer's name is the preset's.
+    """
+    schema = _schema("policy", "Policy of ACR Token Vending")
+    schema["allOf"] = [
+        {
+            "if": {
+                "properties": {"issuers": {"properties": {name: _has("preset", name)}, "required": [name]}},
+                "required": ["issuers"],
+            },
+            "then": {"properties": {section: {"items": _about(name)} for section in _ABOUT_CALLERS}},
+        }
+        for name in _TYPED
+    ]
+    return schema
 
 
-def render_schema() -> str:
-    """Return the schema as text, as it is shipped."""
-    return json.dumps(policy_schema(), indent=2, ensure_ascii=False) + "\n"
+def part_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a team's file in a directory: it has rules, deny entries and maps, and nothing else.
+
+    Where an issuer has the name of a preset, it is taken to have that preset.
+    """
+    schema = _schema("part", "A team's part of a policy of ACR Token Vending")
+    del schema["required"]
+    schema["description"] = "A part of a policy: what one team's file in a directory may have."
+    schema["properties"] = {key: schema["properties"][key] for key in sorted(ANYWHERE)}
+    schema["allOf"] = [
+        {"properties": {"rules": {"items": _about(name)}, "deny": {"items": _about(name)}}} for name in _TYPED
+    ]
+    schema["$defs"] = _reachable(schema)
+    return schema
+
+
+def render_schema(schema: dict[str, Any]) -> str:
+    """Return a schema as text, as it is shipped."""
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+def _schema(kind: str, title: str) -> dict[str, Any]:
+    made = PolicyModel.model_json_schema(schema_generator=_Generator)
+    _drop_titles(made)
+    definitions = made.pop("$defs") | {f"Claims.{name}": _claims(preset) for name, preset in _TYPED.items()}
+    head = {"$schema": _Generator.schema_dialect, "$id": f"urn:acr-token-vending:schema:{kind}:1", "title": title}
+    return {**head, **made, "$defs": definitions}
+
+
+# --- Claims by preset -------------------------------------------------------------------------------------------------
+
+_ABOUT_CALLERS: Final = ("rules", "deny", "never")
+_TYPED: Final = {name: preset for name, preset in PRESETS.items() if preset.claims}
+_JSON_TYPES: Final = {ClaimType.TEXT: "string", ClaimType.BOOLEAN: "boolean", ClaimType.INTEGER: "integer"}
+
+
+def _has(key: str, value: str) -> dict[str, Any]:
+    return {"properties": {key: {"const": value}}, "required": [key]}
+
+
+def _about(preset: str) -> dict[str, Any]:
+    """Give the conditions of an entry about one issuer the claims of its preset."""
+    claims = {"$ref": f"#/$defs/Claims.{preset}"}
+    return {
+        "if": _has("issuer", preset),
+        "then": {"properties": {"when": claims, "unless": claims, "when_any": {"items": claims}}},
+    }
+
+
+def _claims(preset: Preset) -> dict[str, Any]:
+    """Describe the claims of a provider: a value, a list of values, or a mapping with `in` or `absent`."""
+    return {"properties": {name: _claim(claim) for name, claim in preset.claims.items()}}
+
+
+def _claim(claim: Claim) -> dict[str, Any]:
+    kind = _JSON_TYPES[claim.type]
+    description = f"{claim.type.value}, as in {claim.form.example}" if claim.form else claim.type.value
+    return {"description": description, "type": [kind, "array", "object"], "items": {"type": kind}}
+
+
+def _reachable(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the definitions that the rest of a schema needs."""
+    definitions = schema["$defs"]
+    wanted = set(_references({key: value for key, value in schema.items() if key != "$defs"}))
+    reached: set[str] = set()
+    while wanted:
+        name = wanted.pop()
+        reached.add(name)
+        wanted |= set(_references(definitions[name])) - reached
+    return {name: definition for name, definition in definitions.items() if name in reached}
+
+
+def _references(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        if isinstance(node.get("$ref"), str):
+            yield node["$ref"].removeprefix("#/$defs/")
+        for child in node.values():
+            yield from _references(child)
+    elif isinstance(node, list):
+        for child in node:
+            yield from _references(child)
 
 
 def _drop_titles(node: Any) -> None:

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 SUFFIXES: Final = frozenset({".yaml", ".yml", ".json"})
 _LISTS: Final = ("rules", "deny")
-_ANYWHERE: Final = frozenset({*_LISTS, "maps"})
+ANYWHERE: Final = frozenset({*_LISTS, "maps"})
+"""What may be in any file of a directory; everything else is in the one with `version`."""
+
 _NAMED: Final = ("registries", "identities", "issuers", "maps", "conditions", "lists", "files")
 
 
@@ -97,7 +99,7 @@ class _Merger:
         mappings = [document for document in self.documents if isinstance(document.data, dict)]
         with_version = [document for document in mappings if "version" in document.data]
         unread = [document for document in self.documents if () in document.broken]
-        others = [document for document in mappings if not _ANYWHERE.issuperset(document.data)]
+        others = [document for document in mappings if not ANYWHERE.issuperset(document.data)]
         return (with_version or unread or others or self.documents)[0]
 
     def _problem(self, document: Document, path: Location, code: Code, message: str) -> None:
@@ -119,7 +121,7 @@ class _Merger:
                 self.parts[key, name] = (document, (key, name))
         elif key == "sources":
             self._problem(document, (key,), Code.CONFLICT, "sources is written by compile; remove it")
-        elif document is not main and key in PolicyModel.model_fields and key not in _ANYWHERE:
+        elif document is not main and key in PolicyModel.model_fields and key not in ANYWHERE:
             if () not in main.broken:
                 self._problem(document, (key,), Code.CONFLICT, _belongs(key, main))
         else:
