@@ -5,28 +5,32 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import jsonschema_rs
 import pytest
 
-from vending.acr.scope import repository
+from tests.policy.language import compose, deny, grant, load_data, rule
+from vending.acr.scope import parse, repository
 from vending.audit import (
-    AUDIT_SCHEMA,
-    MAX_ITEMS,
     MAX_LINE,
-    MAX_TEXT,
     PERSONAL_CLAIMS,
-    SECURITY_SCHEMA,
-    Kind,
     Trail,
     client_address,
+    is_personal,
     outcome,
     render,
+    to_the_millisecond,
 )
+from vending.audit_event import AUDIT_SCHEMA, MAX_ITEMS, MAX_TEXT, SECURITY_SCHEMA, Kind
 from vending.clock import Clock
 from vending.errors import CATALOGUE, Reason, Refusal
-from vending.oidc.types import RawToken
+from vending.oidc.claim_path import parse_key
+from vending.oidc.types import Claims, RawToken, VerifiedClaims
+from vending.policy import decide
+from vending.policy.providers.preset import Preset
 from vending.policy.providers.presets import PRESETS
 
 
@@ -46,6 +50,10 @@ def new_trail(kind: Kind = "token", request_id: str = "r-1") -> Trail:
     return Trail(kind=kind, clock=clock, request_id=request_id)
 
 
+def preset(*identity: str, job: tuple[str, ...] = ()) -> Preset:
+    return replace(PRESETS["generic"], identity=identity, job=job)
+
+
 def full_trail() -> Trail:
     trail = new_trail()
     trail.invocation_id = "i-1"
@@ -53,11 +61,13 @@ def full_trail() -> Trail:
     trail.user_agent = "curl/8"
     trail.issuer = "github"
     trail.subject(RawToken("a.b.c"))
+    claims: Claims = {"repository_id": "123456", "actor": "octocat", "jti": "j-1", "run": 7, "flags": [True, None]}
     trail.identify(
-        {"repository_id": "123456", "actor": "octocat", "jti": "j-1", "run": 7, "flags": [True, None]},
-        ["repository_id", "environment", "actor"],
+        preset("repository_id", "environment", "actor", job=("run", "actor", "sha")),
+        claims,
         ["actor", "run", "flags", "absent"],
     )
+    trail.weigh(claims, ["actor", "flags", "ref", "repository_id"], ["flags"], 1_795_000_000.9876)
     trail.registry = "contoso.azurecr.io"
     trail.asked((repository("web/api", ["push", "pull"]), repository("web/ui", ["pull"])))
     trail.granted = ["repository:web/api:pull,push"]
@@ -88,18 +98,22 @@ def test_an_event_holds_everything_in_a_stable_order() -> None:
     assert event == {
         "schema": 1,
         "kind": "token",
-        "time": "2026-11-18T11:06:40.123+00:00",
+        "time": "2026-11-18T11:06:40.987+00:00",
         "outcome": "deny",
         "reason": "scope_not_granted",
         "request_id": "r-1",
         "invocation_id": "i-1",
         "issuer": "github",
         "caller": [{"name": "repository_id", "value": "123456"}],
+        "job": {"run": 7, "actor": "octocat"},
         "claims": [
             {"name": "actor", "value": "octocat"},
             {"name": "flags", "value": "[true, null]"},
             {"name": "run", "value": "7"},
         ],
+        "decided_on": {"flags": [True, None], "repository_id": "123456"},
+        "absent": ["ref"],
+        "withheld": ["actor"],
         "subject_token_sha256": hashlib.sha256(b"a.b.c").hexdigest(),
         "subject_token_id": "j-1",
         "registry": "contoso.azurecr.io",
@@ -153,7 +167,7 @@ def test_a_hostile_value_stays_one_value_on_one_ascii_line(hostile: str, caplog:
     trail = new_trail()
     trail.user_agent = trail.client_address = trail.invocation_id = trail.token_id = hostile
     trail.subject(RawToken(hostile))
-    trail.identify({"sub": hostile, "jti": hostile, "groups": [hostile]}, ["sub"], ["groups"])
+    trail.identify(preset(*["sub"]), {"sub": hostile, "jti": hostile, "groups": [hostile]}, ["groups"])
     with caplog.at_level(logging.INFO, "vending.audit"):
         event = trail.write(None)
     check(event)
@@ -173,7 +187,7 @@ def test_lone_surrogates_are_replaced_for_other_readers_of_json_refuse_them() ->
 def test_a_long_value_is_cut_and_says_so(length: int) -> None:
     trail = new_trail()
     trail.user_agent = trail.client_address = trail.invocation_id = trail.token_id = "x" * length
-    trail.identify({"sub": "y" * length, "jti": "z" * length}, ["sub"], ["sub"])
+    trail.identify(preset(*["sub"]), {"sub": "y" * length, "jti": "z" * length}, ["sub"])
     event = trail.event(None)
     check(event)
     for value in (event["user_agent"], event["caller"][0]["value"], event["claims"][0]["value"], event["token_id"]):
@@ -183,7 +197,7 @@ def test_a_long_value_is_cut_and_says_so(length: int) -> None:
 
 def test_a_claim_that_is_no_text_is_written_as_json_and_a_token_id_that_is_none_is_left_out() -> None:
     trail = new_trail()
-    trail.identify({"sub": {"a": [1, 2.5, None]}, "jti": 7}, ["sub"], [])
+    trail.identify(preset(*["sub"]), {"sub": {"a": [1, 2.5, None]}, "jti": 7}, [])
     event = trail.event(None)
     assert event["caller"] == [{"name": "sub", "value": '{"a": [1, 2.5, null]}'}]
     assert event["subject_token_id"] is None
@@ -192,9 +206,9 @@ def test_a_claim_that_is_no_text_is_written_as_json_and_a_token_id_that_is_none_
 def test_claims_that_name_a_person_are_left_out_unless_they_are_listed() -> None:
     claims = dict.fromkeys(PERSONAL_CLAIMS, "someone")
     trail = new_trail()
-    trail.identify(claims, sorted(PERSONAL_CLAIMS), [])
+    trail.identify(preset(*PERSONAL_CLAIMS), claims, [])
     assert trail.event(None)["caller"] == []
-    trail.identify(claims, sorted(PERSONAL_CLAIMS), ["email"])
+    trail.identify(preset(*PERSONAL_CLAIMS), claims, ["email"])
     event = trail.event(None)
     assert event["caller"] == []
     assert event["claims"] == [{"name": "email", "value": "someone"}]
@@ -282,3 +296,161 @@ def test_the_clients_address_is_the_one_that_the_platform_wrote(header: str, add
 def test_the_schemas_are_schemas() -> None:
     for schema in (AUDIT_SCHEMA, SECURITY_SCHEMA):
         jsonschema_rs.meta.validate(schema)
+
+
+# --- What decided -----------------------------------------------------------------------------------------------------
+
+NOW = 1_795_000_000.9876
+
+
+def weighed(claims: Claims, reads: list[str], listed: list[str] | None = None) -> dict[str, Any]:
+    trail = new_trail()
+    trail.weigh(claims, reads, listed or [], NOW)
+    event: dict[str, Any] = json.loads(render(trail.event(None)))
+    check(event)
+    return event
+
+
+def test_request_that_reached_no_decision_has_none() -> None:
+    event = new_trail().event(Refusal(Reason.TOKEN_EXPIRED))
+    assert (event["decided_on"], event["absent"], event["withheld"]) == (None, [], [])
+    assert event["time"] == "2026-11-18T11:06:40.123+00:00"
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["x" * 5000, "", 0, 7, 2**70, -1.5, True, False, [], ["a", None], {}, {"a": {"b": [1]}}, "\u2028\x00\U0001f600"],
+)
+def test_value_that_decided_is_told_to_the_letter(value: Any) -> None:
+    event = weighed({"c": value}, ["c"])
+    assert event["decided_on"] == {"c": value}
+    assert type(event["decided_on"]["c"]) is type(value)
+    assert (event["absent"], event["shortened"]) == ([], [])
+
+
+def test_claim_that_is_missing_or_null_is_named_as_absent() -> None:
+    event = weighed({"a": None, "/b": "x"}, ["/c/d", "a", "b"])
+    assert (event["decided_on"], event["absent"]) == ({}, ["/c/d", "a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("claim", "listed", "told"),
+    [
+        ("user_identities", [], False),
+        ("/user_identities/0/provider", [], False),
+        ("/user_identities", [], False),
+        ("/user_identities/0/provider", ["user_identities"], True),
+        ("/user_identities/0/provider", ["/user_identities/0"], True),
+        ("/user_identities/0/provider", ["/user_identities/0/provider"], True),
+        ("user_identities", ["/user_identities/0/provider"], False),
+        ("/user_identities/0", ["/user_identities/0/provider"], False),
+        ("/user_identities/1/provider", ["/user_identities/0"], False),
+        ("user_login", ["user_identities"], False),
+        ("ref", [], True),
+    ],
+)
+def test_personal_claim_and_what_a_pointer_finds_in_it_are_withheld_unless_listed(
+    claim: str, listed: list[str], told: bool
+) -> None:
+    claims: Claims = {
+        "ref": "r",
+        "user_login": "octocat",
+        "user_identities": [{"provider": "github"}, {"provider": "saml"}],
+    }
+    event = weighed(claims, [claim], listed)
+    assert (claim in event["decided_on"]) is told
+    assert event["withheld"] == ([] if told else [claim])
+    assert event["absent"] == []
+
+
+def test_object_that_holds_a_personal_claim_is_withheld_too() -> None:
+    assert is_personal("/email")
+    assert not is_personal("/emails")
+    assert not is_personal("/job/email")  # A claim of that name elsewhere is the issuer's own business.
+
+
+def test_half_a_surrogate_pair_is_left_out_and_said_to_be() -> None:
+    event = weighed({"a": "x\ud800", "b": {"\udfff": 1}, "c": "fine"}, ["a", "b", "c"])
+    assert (event["decided_on"], event["shortened"]) == ({"c": "fine"}, ["decided_on"])
+
+
+def test_longest_values_go_first_where_an_event_is_too_long() -> None:
+    claims: Claims = {"a": "x" * 20_000, "b": "y" * 15_000, **{f"c{number}": "z" * 20 for number in range(50)}}
+    trail = new_trail()
+    trail.weigh(claims, sorted(claims), [], NOW)
+    line = render(trail.event(None))
+    assert len(line) <= MAX_LINE
+    event = json.loads(line)
+    assert set(claims) - set(event["decided_on"]) == {"a"}
+    assert event["shortened"] == ["decided_on"]
+
+
+def test_job_leads_to_the_run_and_to_no_person() -> None:
+    trail = new_trail()
+    claims: Claims = {"run_id": "7", "sha": "x" * 300, "actor": "octocat", "list": ["a"], "number": 3, "none": None}
+    trail.identify(preset(job=("run_id", "sha", "actor", "list", "number", "none", "gone")), claims, [])
+    event = trail.event(None)
+    assert event["job"] == {"run_id": "7", "sha": "x" * 255 + "…", "list": '["a"]', "number": 3}
+
+
+def from_event(event: dict[str, Any]) -> Claims:
+    """Build claims again from what an event tells of them."""
+    claims: dict[str, Any] = {}
+    for name, value in event["decided_on"].items():
+        if not name.startswith("/"):
+            claims[name] = value
+            continue
+        *way, last = parse_key(name)
+        place = claims
+        for part in way:
+            place = place.setdefault(part, {})
+        place[last] = value
+    return claims
+
+
+MAIN = ["refs/heads/main", "refs/tags/v*"]
+REPLAYED = compose(
+    issuers={"github": {"preset": "github"}},
+    maps={"images": {"1": "web/mapped"}},
+    rules=[
+        rule("exact", when={"repository_id": "1", "ref": MAIN}, unless={"actor": "*[bot]"}),
+        rule("nested", when={"repository_id": "1", "/job/name": "deploy"}, mode="audit"),
+        rule("template", grant("ci/{repository_owner|lower}", "{repository_id|images}"), when={"repository_id": "1"}),
+        rule("until", when={"repository_id": "2"}, expires="2026-11-18"),
+    ],
+    deny=[deny("d", "web/**", actions="pull", issuer="github", when={"environment": "test"})],
+)
+CALLERS: list[Claims] = [
+    {"repository_id": "1", "ref": "refs/heads/main", "actor": "octocat", "repository_owner": "Contoso"},
+    {"repository_id": "1", "ref": "refs/heads/main", "actor": "dependabot[bot]"},
+    {"repository_id": "1", "ref": "refs/tags/v1", "actor": "octocat", "environment": "TEST"},
+    {"repository_id": "1", "ref": None, "job": {"name": "deploy"}, "repository_owner": "Ünsafe"},
+    {"repository_id": "1", "event_name": "pull_request_target", "ref": "refs/heads/main", "actor": "octocat"},
+    {"repository_id": "2"},
+    {"repository_id": 1},
+    {},
+]
+MIDNIGHT = 1_795_046_400.0
+"""The first moment at which the rule `until` counts no longer: 2026-11-19."""
+
+
+@pytest.mark.parametrize("claims", CALLERS, ids=range(len(CALLERS)))
+@pytest.mark.parametrize("now", [NOW, MIDNIGHT - 0.0004, MIDNIGHT, MIDNIGHT + 0.0009])
+@pytest.mark.parametrize(
+    "scope", [None, "repository:web/api:pull", "repository:ci/contoso:push repository:web/mapped:pull"]
+)
+def test_policy_and_event_give_the_same_decision_again(claims: Claims, now: float, scope: str | None) -> None:
+    policy = load_data(REPLAYED)
+    scopes = None if scope is None else parse(scope)
+    decided_at = to_the_millisecond(now)
+    first = decide(policy, VerifiedClaims("github", claims), "prod", scopes, decided_at)
+    trail = new_trail()
+    trail.weigh(claims, policy.rules["github"].reads, ["actor"], decided_at)
+    event = json.loads(render(trail.event(None)))
+    assert event["withheld"] == []
+    told = VerifiedClaims("github", from_event(event))
+    moment = datetime.fromisoformat(event["time"]).timestamp()
+    again = decide(policy, told, "prod", scopes, moment)
+    for name in ("allowed", "granted", "missing", "reason", "rules", "audit_rules", "denies"):
+        assert getattr(again, name) == getattr(first, name)
+    assert set(event["decided_on"]) | set(event["absent"]) == set(policy.rules["github"].reads)

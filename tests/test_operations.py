@@ -18,7 +18,8 @@ from opentelemetry.trace import NoOpTracer
 from devstack.stack import PROJECT
 from tests.docs.markdown import Block, blocks
 from tests.infra.toolbox import LOCKS, node_tools, succeed
-from vending.audit import AUDIT_SCHEMA, MAX_ITEMS, MAX_LINE, MAX_TEXT, SECURITY_SCHEMA
+from vending.audit import MAX_LINE
+from vending.audit_event import AUDIT_SCHEMA, MAX_ITEMS, MAX_TEXT, SECURITY_SCHEMA
 from vending.errors import Reason
 from vending.rate_limit import MAX_CALLERS
 from vending.telemetry import Ages, OpenTelemetry

@@ -1,8 +1,8 @@
 """The audit log: exactly one event for each `/token` or `/explain` request whose shape was accepted.
 
 An event is one line of JSON, the text of a log record of the logger `vending.audit`: the Functions host forwards
-nothing else. `docs/operations.md` documents the fields; `AUDIT_SCHEMA` is their JSON Schema. Tokens are named by
-digest or id, never quoted. What must be looked at goes beside it as a security event (`SECURITY_SCHEMA`).
+nothing else. `vending.audit_event` has its fields. Tokens are named by digest or id, never quoted. An event and its
+policy together give the decision again, to the letter. What must be looked at goes beside it as a security event.
 """
 
 from __future__ import annotations
@@ -10,54 +10,52 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
+import re
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from vending.audit_event import (
+    MAX_ITEMS,
+    MAX_TEXT,
+    SCHEMA_VERSION,
+    SHORTENED,
+    AuditEvent,
+    FailedRule,
+    Kind,
+    Outcome,
+    Pair,
+    SecurityEvent,
+)
 from vending.oidc.claim_path import parse_key, read
 from vending.policy.providers.presets import PRESETS
 from vending.telemetry import OFF, Telemetry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
     from vending.acr.scope import Scope
     from vending.clock import Clock
     from vending.errors import Refusal
-    from vending.oidc.types import Claims, RawToken
-    from vending.policy import Decision
+    from vending.oidc.types import Claims, JsonValue, RawToken
+    from vending.policy import Decision, Preset
 
 log = logging.getLogger("vending.audit")
 log.setLevel(logging.INFO)  # Whatever the root logger's level: events are not a matter of verbosity.
 
-SCHEMA_VERSION: Final = 1
 MAX_LINE: Final = 30_000
 """Characters of an event. Application Insights cuts a message at 32,768, and half a line of JSON is no event."""
 MAX_GRANTED: Final = 24_000
 """Characters of `granted` as JSON. More is not vended: an event must be able to name all that a token allows."""
-MAX_TEXT: Final = 256
-"""Characters kept of any value that a caller controls."""
-MAX_ITEMS: Final = 128
-"""Entries kept of any list; as many as a request may have scopes."""
-_SHORTENED: Final = (
-    "failed_rules",
-    "audit_rules",
-    "claims",
-    "scope",
-    "missing",
-    "rules",
-    "denies",
-    "granted",
-    "caller",
-)
-"""The lists that give way when an event is too long for one line, the most dispensable first."""
 
 PERSONAL_CLAIMS: Final[frozenset[str]] = frozenset().union(*(preset.personal for preset in PRESETS.values()))
 """Claims that name a person; left out of events unless the policy's `audit.claims` lists them."""
 _PERSONAL_PATHS: Final = tuple(map(parse_key, PERSONAL_CLAIMS))
-
-Kind = Literal["token", "explain"]
+_COUNTED: Final = frozenset(SHORTENED) - {"granted", "decided_on", "absent", "withheld", "job"}
+"""What keeps `MAX_ITEMS` entries however short they are; the others are needed to give the decision again."""
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(slots=True)
@@ -78,7 +76,12 @@ class Trail:
     user_agent: str = ""
     issuer: str | None = None
     caller: list[tuple[str, str]] = field(default_factory=list)
+    job: dict[str, JsonValue] = field(default_factory=dict)
     claims: list[tuple[str, str]] = field(default_factory=list)
+    decided_at: float | None = None
+    decided_on: dict[str, JsonValue] | None = None
+    absent: list[str] = field(default_factory=list)
+    withheld: list[str] = field(default_factory=list)
     subject_token_sha256: str | None = None
     subject_token_id: str | None = None
     registry: str | None = None
@@ -104,15 +107,33 @@ class Trail:
         """Name the subject token by its SHA-256, in hex."""
         self.subject_token_sha256 = hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
 
-    def identify(self, claims: Claims, identity: Iterable[str], listed: Iterable[str]) -> None:
-        """Record the caller's identity claims, and those that the policy lists.
+    def identify(self, preset: Preset, claims: Claims, listed: Iterable[str]) -> None:
+        """Record the caller's identity claims, those that lead to its run, and those that the policy lists.
 
         Claims that name a person are recorded only if they are listed.
         """
-        self.caller = _pairs(claims, [name for name in identity if not is_personal(name)])
+        told = {name: read(claims, name) for name in preset.job if not is_personal(name) or _is_listed(name, listed)}
+        self.job = {name: _told(value) for name, value in told.items() if value is not None}
+        self.caller = _pairs(claims, [name for name in preset.identity if not is_personal(name)])
         self.claims = _pairs(claims, sorted(listed))
         token_id = claims.get("jti")
         self.subject_token_id = _cut(token_id) if isinstance(token_id, str) else None
+
+    def weigh(self, claims: Claims, reads: Iterable[str], listed: Iterable[str], decided_at: float) -> None:
+        """Record all that the decision looks at: each claim in full, or the name of one that the token lacks.
+
+        `reads` are the claims that the issuer's rules look at, `decided_at` is in seconds since the epoch. Of a
+        personal claim that is not listed the name alone is recorded.
+        """
+        self.decided_at, self.decided_on, self.absent, self.withheld = decided_at, {}, [], []
+        for name in reads:
+            value = read(claims, name)
+            if value is None:
+                self.absent.append(name)
+            elif is_personal(name) and not _is_listed(name, listed):
+                self.withheld.append(name)
+            else:
+                self.decided_on[name] = value
 
     def asked(self, scopes: tuple[Scope, ...] | None) -> None:
         """Record what was asked for; nothing where the caller left the choice to the policy."""
@@ -136,7 +157,7 @@ class Trail:
         self.missing = list(refusal.missing or self.missing)
         if refusal.alert is not None:
             self.security(
-                refusal.reason.value, registry=self.registry or "", scope=" ".join(self.granted), **refusal.alert
+                "registry_grant_wider", registry=self.registry or "", scope=" ".join(self.granted), **refusal.alert
             )
 
     @contextmanager
@@ -152,41 +173,49 @@ class Trail:
     def event(self, refusal: Refusal | None) -> dict[str, Any]:
         """Build the event, in the order in which its fields are written."""
         total = (self.clock.monotonic() - self._started) * 1000
-        event: dict[str, Any] = {
-            "schema": SCHEMA_VERSION,
-            "kind": self.kind,
-            "time": _now(self.clock),
-            "outcome": outcome(refusal),
-            "reason": None if refusal is None else refusal.reason.value,
-            "request_id": self.request_id,
-            "invocation_id": _cut(self.invocation_id),
-            "issuer": self.issuer,
-            "caller": [{"name": name, "value": value} for name, value in self.caller],
-            "claims": [{"name": name, "value": value} for name, value in self.claims],
-            "subject_token_sha256": self.subject_token_sha256,
-            "subject_token_id": self.subject_token_id,
-            "registry": self.registry,
-            "scope": self.scope,
-            "granted": self.granted,
-            "missing": self.missing,
-            "rules": self.rules,
-            "audit_rules": self.audit_rules,
-            "denies": self.denies,
-            "failed_rules": [
-                {"name": name, "claims": [_cut(claim) for claim in claims[:MAX_ITEMS]]}
-                for name, claims in self.failed_rules[:MAX_ITEMS]
-            ],
-            "policy_sha256": self.policy_sha256,
-            "token_id": None if self.token_id is None else _cut(self.token_id),
-            "token_expires_at": _timestamp(self.token_expires_at),
-            "durations_ms": {name: round(value, 3) for name, value in {**self.durations, "total": total}.items()},
-            "client_address": _cut(self.client_address),
-            "user_agent": _cut(self.user_agent),
-            "shortened": [],
-        }
-        for name in _SHORTENED:
-            if len(event[name]) > MAX_ITEMS and name != "granted":
+        event = asdict(
+            AuditEvent(
+                schema=SCHEMA_VERSION,
+                kind=self.kind,
+                time=_written(self.clock.now() if self.decided_at is None else self.decided_at),
+                outcome=outcome(refusal),
+                reason=None if refusal is None else refusal.reason.value,
+                request_id=self.request_id,
+                invocation_id=_cut(self.invocation_id),
+                issuer=self.issuer,
+                caller=[Pair(name, value) for name, value in self.caller],
+                job=self.job,
+                claims=[Pair(name, value) for name, value in self.claims],
+                decided_on=self.decided_on,
+                absent=self.absent,
+                withheld=self.withheld,
+                subject_token_sha256=self.subject_token_sha256,
+                subject_token_id=self.subject_token_id,
+                registry=self.registry,
+                scope=self.scope,
+                granted=self.granted,
+                missing=self.missing,
+                rules=self.rules,
+                audit_rules=self.audit_rules,
+                denies=self.denies,
+                failed_rules=[
+                    FailedRule(name, [_cut(claim) for claim in claims[:MAX_ITEMS]])
+                    for name, claims in self.failed_rules[:MAX_ITEMS]
+                ],
+                policy_sha256=self.policy_sha256,
+                token_id=None if self.token_id is None else _cut(self.token_id),
+                token_expires_at=_timestamp(self.token_expires_at),
+                durations_ms={name: round(value, 3) for name, value in {**self.durations, "total": total}.items()},
+                client_address=_cut(self.client_address),
+                user_agent=_cut(self.user_agent),
+                shortened=[],
+            )
+        )
+        for name in SHORTENED:
+            if name in _COUNTED and len(event[name]) > MAX_ITEMS:
                 _shorten(event, name, event[name][:MAX_ITEMS])
+        if self.decided_on is not None and (told := _readable(self.decided_on)) != self.decided_on:
+            _shorten(event, "decided_on", told)
         return event
 
     def write(self, refusal: Refusal | None) -> dict[str, Any]:
@@ -195,43 +224,71 @@ class Trail:
         log.info("%s", render(event))
         return event
 
-    def security(self, what: str, **fields: str) -> None:
+    def security(self, what: Literal["registry_grant_wider"], **fields: str) -> None:
         """Write an event that an operator must look at, beside the request's own. Cuts the values."""
-        event = {
-            "schema": SCHEMA_VERSION,
-            "kind": "security",
-            "time": _now(self.clock),
-            "event": what,
-            "request_id": self.request_id,
-            "invocation_id": _cut(self.invocation_id),
-            "details": [{"name": name, "value": _cut(value)} for name, value in fields.items()],
-        }
-        log.error("%s", json.dumps(event))
+        event = SecurityEvent(
+            schema=SCHEMA_VERSION,
+            kind="security",
+            time=_written(self.clock.now()),
+            event=what,
+            request_id=self.request_id,
+            invocation_id=_cut(self.invocation_id),
+            details=[Pair(name, _cut(value)) for name, value in fields.items()],
+        )
+        log.error("%s", json.dumps(asdict(event)))
 
 
 def render(event: dict[str, Any]) -> str:
-    """Write an event as one line of ASCII, at most `MAX_LINE` long; lists that gave way are named in `shortened`."""
+    """Write an event as one line of ASCII, at most `MAX_LINE` long; what lost entries is named in `shortened`."""
     line = json.dumps(event)
-    for name in _SHORTENED:
+    for name in SHORTENED:
         excess = len(line) - MAX_LINE
         if excess <= 0:
             break
-        kept = list(event[name])
-        while kept and excess > -len(name) - 4:  # What `shortened` itself will take.
-            excess -= len(json.dumps(kept.pop())) + 2
-        if len(kept) < len(event[name]):
-            _shorten(event, name, kept)
-            line = json.dumps(event)
+        if not event[name]:
+            continue
+        excess += len(name) + 4  # What `shortened` itself will take.
+        kept = _without(event[name], excess) if isinstance(event[name], dict) else _shorter(event[name], excess)
+        _shorten(event, name, kept)
+        line = json.dumps(event)
     return line
 
 
-def _shorten(event: dict[str, Any], name: str, kept: list[Any]) -> None:
+def _shorter(entries: list[Any], excess: int) -> list[Any]:
+    """Leave out the last entries until so many characters are saved."""
+    kept = list(entries)
+    while kept and excess > 0:
+        excess -= len(json.dumps(kept.pop())) + 2
+    return kept
+
+
+def _without(values: dict[str, Any], excess: int) -> dict[str, Any]:
+    """Leave out the longest values until so many characters are saved."""
+    kept = dict(values)
+    for name, value in sorted(values.items(), key=lambda item: -len(json.dumps(item[1]))):
+        if excess <= 0:
+            break
+        excess -= len(json.dumps({name: value}))
+        del kept[name]
+    return kept
+
+
+def _shorten(event: dict[str, Any], name: str, kept: list[Any] | dict[str, Any]) -> None:
     event[name] = kept
     if name not in event["shortened"]:
         event["shortened"].append(name)
 
 
-def outcome(refusal: Refusal | None) -> str:
+def _readable(values: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """Leave out what other readers of JSON refuse: half a surrogate pair, which no replacement would decide like."""
+    return {
+        name: value
+        for name, value in values.items()
+        if not _SURROGATE.search(json.dumps([name, value], ensure_ascii=False))
+    }
+
+
+def outcome(refusal: Refusal | None) -> Outcome:
     """Name a request's outcome: `allow`, `deny` (the caller must change something), or `error` (we must)."""
     if refusal is None:
         return "allow"
@@ -253,6 +310,12 @@ def is_personal(key: str) -> bool:
     return any(path[: len(known)] == known or known[: len(path)] == path for known in _PERSONAL_PATHS)
 
 
+def _is_listed(key: str, listed: Iterable[str]) -> bool:
+    """Return whether `audit.claims` lists a claim, or one that it is a part of."""
+    path = parse_key(key)
+    return any(path[: len(known)] == known for known in map(parse_key, listed))
+
+
 def _pairs(claims: Claims, names: Iterable[str]) -> list[tuple[str, str]]:
     found = ((name, read(claims, name)) for name in names)
     return [
@@ -268,94 +331,21 @@ def _cut(text: str) -> str:
     return kept.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def _now(clock: Clock) -> str:
-    return datetime.fromtimestamp(clock.now(), UTC).isoformat(timespec="milliseconds")
+def to_the_millisecond(now: float) -> float:
+    """Cut a time to what an event can say of it, so that a decision by it can be repeated by the event."""
+    return math.floor(now * 1000) / 1000
+
+
+def _told(value: JsonValue) -> JsonValue:
+    """Keep a short value as it is; a longer one, or one of several parts, becomes a text that is cut."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    return _cut(value if isinstance(value, str) else json.dumps(value))
+
+
+def _written(seconds: float) -> str:
+    return datetime.fromtimestamp(to_the_millisecond(seconds), UTC).isoformat(timespec="milliseconds")
 
 
 def _timestamp(seconds: float | None) -> str | None:
     return None if seconds is None else datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _list_of(items: Mapping[str, Any]) -> dict[str, Any]:
-    return {"type": "array", "items": items, "maxItems": MAX_ITEMS}
-
-
-_TEXT: Final = {"type": "string", "maxLength": MAX_TEXT}
-_MAYBE: Final = {"type": ["string", "null"], "maxLength": MAX_TEXT}
-_PAIR: Final = {
-    "type": "object",
-    "properties": {"name": _TEXT, "value": _TEXT},
-    "required": ["name", "value"],
-    "additionalProperties": False,
-}
-_STRINGS: Final = _list_of({"type": "string"})
-
-_PROPERTIES: Final[Mapping[str, Any]] = {
-    "schema": {"const": SCHEMA_VERSION},
-    "kind": {"enum": ["token", "explain"]},
-    "time": {"type": "string", "format": "date-time"},
-    "outcome": {"enum": ["allow", "deny", "error"]},
-    "reason": {"type": ["string", "null"]},
-    "request_id": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
-    "invocation_id": _TEXT,
-    "issuer": {"type": ["string", "null"]},
-    "caller": _list_of(_PAIR),
-    "claims": _list_of(_PAIR),
-    "subject_token_sha256": {"type": ["string", "null"], "pattern": "^[0-9a-f]{64}$"},
-    "subject_token_id": _MAYBE,
-    "registry": {"type": ["string", "null"]},
-    "scope": _STRINGS,
-    "granted": {"type": "array", "items": {"type": "string"}},
-    "missing": _STRINGS,
-    "rules": _STRINGS,
-    "audit_rules": _STRINGS,
-    "denies": _STRINGS,
-    "failed_rules": _list_of(
-        {
-            "type": "object",
-            "properties": {"name": {"type": "string"}, "claims": _list_of(_TEXT)},
-            "required": ["name", "claims"],
-            "additionalProperties": False,
-        }
-    ),
-    "policy_sha256": {"type": ["string", "null"], "pattern": "^[0-9a-f]{64}$"},
-    "token_id": _MAYBE,
-    "token_expires_at": {"type": ["string", "null"]},
-    "durations_ms": {
-        "type": "object",
-        "propertyNames": {"enum": ["policy", "verify", "decide", "claim", "mint", "total"]},
-        "additionalProperties": {"type": "number", "minimum": 0},
-        "required": ["total"],
-    },
-    "client_address": _TEXT,
-    "user_agent": _TEXT,
-    "shortened": {"type": "array", "items": {"enum": list(_SHORTENED)}, "uniqueItems": True},
-}
-
-AUDIT_SCHEMA: Final[dict[str, Any]] = {
-    "$schema": "https://json-schema.org/draft/2020-12/schema",
-    "title": "Audit event of ACR Token Vending",
-    "type": "object",
-    "properties": _PROPERTIES,
-    "required": list(_PROPERTIES),
-    "additionalProperties": False,
-}
-
-_SECURITY_PROPERTIES: Final[Mapping[str, Any]] = {
-    "schema": _PROPERTIES["schema"],
-    "kind": {"const": "security"},
-    "time": _PROPERTIES["time"],
-    "event": {"enum": ["registry_grant_wider"]},
-    "request_id": _PROPERTIES["request_id"],
-    "invocation_id": _TEXT,
-    "details": _list_of(_PAIR),
-}
-
-SECURITY_SCHEMA: Final[dict[str, Any]] = {
-    "$schema": "https://json-schema.org/draft/2020-12/schema",
-    "title": "Security event of ACR Token Vending",
-    "type": "object",
-    "properties": _SECURITY_PROPERTIES,
-    "required": list(_SECURITY_PROPERTIES),
-    "additionalProperties": False,
-}

@@ -21,7 +21,8 @@ import azure.functions as func
 
 from vending import __version__, operations_log, request, telemetry
 from vending.acr.scope import render
-from vending.audit import Kind, Trail, client_address
+from vending.audit import Trail, client_address
+from vending.audit_event import Kind
 from vending.clock import Clock
 from vending.errors import Reason, Refusal
 from vending.oidc.claim_path import read

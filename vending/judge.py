@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vending import audit
+from vending.audit_event import MAX_TEXT
 from vending.errors import Reason, Refusal, quote
 from vending.oidc.claim_path import read
 from vending.oidc.issuer_url import near_miss
@@ -58,13 +59,14 @@ class Judge:
             raise Refusal(Reason.TOO_MANY_SCOPES, f"Ask for at most {policy.limits.max_scopes} scopes in one request.")
         with trail.step("verify"):
             issuer, claims = await self._verify(request, policy, trail)
-        trail.identify(claims.claims, issuer.preset.identity, policy.audit_claims)
+        trail.identify(issuer.preset, claims.claims, policy.audit_claims)
         self._limit(policy, issuer, claims)
         registry = find_registry(policy, request.audience, request.resource, allow_loopback=self.allow_loopback)
         trail.registry = registry.login_server
-        decided_at = self.clock.now()
+        decided_at = audit.to_the_millisecond(self.clock.now())
         with trail.step("decide"):
             decision = decide(policy, claims, registry.name, request.scopes, decided_at)
+        trail.weigh(claims.claims, policy.rules[issuer.name].reads, policy.audit_claims, decided_at)
         _refuse_what_no_event_holds(decision)
         trail.decided(decision)
         return Case(policy, issuer, claims, registry, decision, decided_at)
@@ -91,7 +93,7 @@ def _note_near_miss(url: str, policy: Policy) -> None:
     near = near_miss(url, policy.issuers)
     if near is not None:
         known, how = near
-        shown = url[: audit.MAX_TEXT]
+        shown = url[:MAX_TEXT]
         name = policy.issuers[known].name
         note(logging.WARNING, "issuer_near_miss", issuer=name, token=shown, policy=known, difference=how)
 

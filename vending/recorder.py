@@ -14,6 +14,7 @@ from vending.operations_log import note_bug
 from vending.telemetry import Outcome
 
 if TYPE_CHECKING:
+    from vending.audit_event import Kind
     from vending.clock import Clock
     from vending.telemetry import Telemetry
 
@@ -26,7 +27,7 @@ class Recorder:
     telemetry: Telemetry
     deadline_seconds: float
 
-    def trail(self, kind: audit.Kind, request_id: str) -> audit.Trail:
+    def trail(self, kind: Kind, request_id: str) -> audit.Trail:
         """Begin the audit event of one request."""
         return audit.Trail(kind=kind, clock=self.clock, request_id=request_id, telemetry=self.telemetry)
 

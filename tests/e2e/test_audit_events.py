@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
 import httpx
+import jwt
 import pytest
 
 from devstack.faults import Fault
@@ -78,6 +79,12 @@ def test_an_event_leads_from_the_vended_token_to_the_job_and_back(own: Stack, is
     assert event["scope"] == event["granted"] == [PULL]
     assert event["missing"] == []
     assert event["rules"] == ["web-release"]
+    claims = jwt.decode(token, options={"verify_signature": False})
+    names = ("run_id", "run_attempt", "ref", "sha", "workflow_ref", "environment")
+    assert event["job"] == {name: claims[name] for name in names if name in claims}
+    assert event["decided_on"]["repository_id"] == claims["repository_id"]
+    assert all(claims[name] == value for name, value in event["decided_on"].items())
+    assert not set(event["absent"]) & set(claims)
     assert event["policy_sha256"] == httpx.get(f"{own.url}/readyz", timeout=30).json()["sha256"]
     assert event["token_id"] == body["token_id"]
     assert event["token_expires_at"] == body["expires_at"]

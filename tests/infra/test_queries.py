@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.infra.toolbox import LOCKS, ROOT, node_tools, succeed
-from vending.audit import AUDIT_SCHEMA, SECURITY_SCHEMA
+from vending.audit_event import AUDIT_SCHEMA, SECURITY_SCHEMA
 from vending.errors import Reason
 
 SHARED = ROOT / "infra" / "shared"

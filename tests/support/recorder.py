@@ -21,7 +21,7 @@ import jsonschema_rs
 import pytest
 
 from devstack import recording
-from vending.audit import AUDIT_SCHEMA, SECURITY_SCHEMA
+from vending.audit_event import AUDIT_SCHEMA, SECURITY_SCHEMA
 
 _OURS: Final = ("vending", "azure", "msal")
 """The loggers that matter of tests which run parts of the app in their own process."""

@@ -1,0 +1,58 @@
+"""JSON Schemas of what the service writes, made of the dataclasses that it writes. Imports pydantic only when asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True)
+class Keywords:
+    """Add keywords of JSON Schema to an annotated type: `Annotated[str, Keywords({"maxLength": 256})]`."""
+
+    keywords: Mapping[str, Any]
+
+    def __get_pydantic_json_schema__(self, core_schema: Any, handler: Any) -> dict[str, Any]:
+        """Answer pydantic's question about this type."""
+        return {**handler(core_schema), **self.keywords}
+
+
+def schema_of(shape: type, *, closed: bool) -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of a dataclass as it is written, every field of it present.
+
+    `closed` allows no further properties.
+    """
+    from pydantic import TypeAdapter
+
+    schema = TypeAdapter(shape).json_schema(mode="serialization")
+    definitions = schema.pop("$defs", {})
+    tidied: dict[str, Any] = _tidied(schema, definitions, closed=closed)
+    return tidied
+
+
+def _tidied(node: Any, definitions: Mapping[str, Any], *, closed: bool) -> Any:
+    """Write definitions in place, drop titles and defaults, which are Python's, and close objects."""
+    if isinstance(node, list):
+        return [_tidied(item, definitions, closed=closed) for item in node]
+    if not isinstance(node, dict):
+        return node
+    if "$ref" in node:
+        return _tidied(definitions[node["$ref"].rpartition("/")[2]], definitions, closed=closed)
+    if isinstance(either := node.get("anyOf"), list) and len(either) == 2 and either[1] == {"type": "null"}:
+        rest = {name: value for name, value in node.items() if name != "anyOf"}
+        node = {**either[0], "type": [either[0].get("type", "object"), "null"], **rest}
+    kept = {name: value for name, value in node.items() if name not in {"title", "default", "description"}}
+    if isinstance(node.get("description"), str) and "properties" not in node:
+        kept["description"] = node["description"]
+    if isinstance(properties := kept.get("properties"), dict):
+        kept["properties"] = {name: _tidied(value, definitions, closed=closed) for name, value in properties.items()}
+        kept["required"] = list(properties)
+        if closed:
+            kept["additionalProperties"] = False
+    return {
+        name: value if name == "properties" else _tidied(value, definitions, closed=closed)
+        for name, value in kept.items()
+    }
