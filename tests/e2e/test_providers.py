@@ -380,3 +380,28 @@ def test_a_token_for_the_platforms_own_audience_is_refused(of_every_form: Stack,
         default = "https://other.example"
     answer = _ask(of_every_form, preset, form, default)
     assert answer.json()["reason"] == "audience_mismatch"
+
+
+# --- Where a platform gives no token ----------------------------------------------------------------------------------
+
+WORDS = "runs of Dependabot and pull requests from forks get no OIDC token, whatever permissions says"
+
+
+@pytest.mark.parametrize("command", ["sh acr-token.sh token", f"python3 {CLIENTS}/docker-credential-acr-vending token"])
+def test_a_github_job_without_a_token_hears_who_never_gets_one_in_the_words_of_the_pages(
+    documented: Live, tmp_path: Path, command: str
+) -> None:
+    shutil.copy(CLIENTS / "acr-token.sh", tmp_path)
+    environment = base_environment(
+        tmp_path / "home",
+        **documented.trust,
+        SSL_CERT_FILE=str(documented.ca_file),
+        GITHUB_ACTIONS="true",
+        ACR_VENDING_URL=documented.url,
+        ACR_VENDING_SCOPE="repository:web/api:pull",
+    )
+    done = run(["sh", "-c", command], environment, tmp_path)
+    assert done.returncode != 0
+    assert WORDS in done.stdout
+    for page in ("clients.md", "providers.md"):
+        assert WORDS in (ROOT / "docs" / page).read_text(encoding="utf-8").replace("`", "").replace("Runs", "runs")

@@ -37,7 +37,7 @@ _CLAIMS = frozen(
     named("terraform_workspace_name", instead="terraform_workspace_id"),
     named("terraform_full_workspace terraform_run_id"),
     named("terraform_run_phase", form=one_of("plan", "apply")),
-    named("terraform_stack_id", form=form(r"st-.+", "begins with st-", "st-1", "st-"), page=_STACKS),
+    named("terraform_stack_id", page=_STACKS),
     named("terraform_stack_name", instead="terraform_stack_id", page=_STACKS),
     named("terraform_stack_deployment_name terraform_plan_id", page=_STACKS),
     named("terraform_operation", form=one_of("plan", "apply"), page=_STACKS),
