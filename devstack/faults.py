@@ -49,12 +49,12 @@ class Fault:
 
     @property
     def over(self) -> bool:
-        """Say whether the fault has passed by itself."""
+        """Return whether the fault has passed by itself."""
         return self.throttled_until is not None and time.time() >= self.throttled_until
 
     @property
     def synthetic(self) -> bool:
-        """Say whether the fault brings an answer of its own."""
+        """Return whether the fault brings an answer of its own."""
         return self.status is not None or self.body is not None or self.throttled_until is not None
 
 

@@ -142,7 +142,7 @@ def job(log: Log, arguments: argparse.Namespace) -> Table:
 
 
 def _is_of(event: Event, wanted: Sequence[str]) -> bool:
-    """Tell whether each `name=value` is a claim of the event, or its subject token's `jti` or `sha256`."""
+    """Return whether each `name=value` is a claim of the event, or its subject token's `jti` or `sha256`."""
     known = {f"{pair['name']}={pair['value']}" for pair in (*event["caller"], *event["claims"])}
     known |= {f"jti={event['subject_token_id']}", f"sha256={event['subject_token_sha256']}"}
     return set(wanted) <= known

@@ -1,7 +1,7 @@
 """A cache of credentials that expire: renewed in the background before anyone has to wait, and never used at the end.
 
 Knows nothing of what it keeps but two points in time. Failures are shared by those who wait for them and not kept, so a
-retry finds out whether what failed has been mended. Only where definite refusals follow one another does the last one
+retry finds out whether what failed has been fixed. Only where definite refusals follow one another does the last one
 stand for a moment: a missing right must not make every caller ask upstream anew.
 """
 
@@ -52,7 +52,7 @@ class _Entry:
 
 @dataclass(frozen=True, slots=True)
 class _Refused:
-    """Hold what a definite refusal said, when (monotonic), and the how-manieth in a row it is.
+    """Hold what a definite refusal said, when (monotonic), and how many consecutive refusals it makes.
 
     Not the exception itself: the frames of its traceback hold credentials.
     """

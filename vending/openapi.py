@@ -52,7 +52,7 @@ def document(public_url: str, version: str) -> dict[str, Any]:
                 "get": _read("metadata", "Authorization server metadata (RFC 8414)", "Metadata", 503)
             },
             "/openapi.json": {"get": _read("openapi", "This document", "Document")},
-            "/healthz": {"get": _read("healthz", "Tell whether the app is alive", "Health")},
+            "/healthz": {"get": _read("healthz", "Report whether the app is alive", "Health")},
             "/readyz": {"get": _ready()},
         },
         "components": {
@@ -98,7 +98,7 @@ def _read(operation: str, summary: str, schema: str, *errors: int) -> dict[str, 
 
 
 def _ready() -> dict[str, Any]:
-    operation = _read("readyz", "Tell whether a fresh policy is in force", "Readiness")
+    operation = _read("readyz", "Report whether a fresh policy is in force", "Readiness")
     operation["responses"]["503"] = _answer("No policy is in force, or it is too old.", "Unreadiness")
     return operation
 

@@ -65,7 +65,7 @@ class SettingsError(Exception):
 
 
 def is_loopback(host: str | None) -> bool:
-    """Tell whether a host (no port, no brackets) is one of those that `VENDING_ALLOW_LOOPBACK` is about."""
+    """Return whether a host (no port, no brackets) is one of those that `VENDING_ALLOW_LOOPBACK` is about."""
     return host in _LOOPBACK
 
 

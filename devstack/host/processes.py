@@ -61,7 +61,7 @@ class HostProcess:
 
     @property
     def running(self) -> bool:
-        """Say whether the process is alive."""
+        """Return whether the process is alive."""
         return self._process is not None and self._process.poll() is None
 
     @property

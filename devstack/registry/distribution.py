@@ -41,7 +41,7 @@ class Scope:
 
     @property
     def is_catalog(self) -> bool:
-        """Say whether this is the list of all repositories."""
+        """Return whether this is the list of all repositories."""
         return (self.kind, self.name) == ("registry", "catalog")
 
 
@@ -76,7 +76,7 @@ def _scope_of(entry: Mapping[str, Any]) -> Scope:
 
 
 def covers(granted: Iterable[Scope], needed: Scope) -> bool:
-    """Say whether granted scopes, taken together, allow all that is needed. The name `*` covers every repository."""
+    """Return whether granted scopes, taken together, allow all that is needed. The name `*` covers every repository."""
     actions: set[str] = set()
     for scope in granted:
         named = scope.name == needed.name or (scope.kind == "repository" and scope.name == "*")

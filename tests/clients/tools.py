@@ -86,7 +86,7 @@ GO_TOOLS = {
 
 
 def has_go() -> bool:
-    """Tell whether the Go clients are built already, or can be: their modules need Go 1.26."""
+    """Return whether the Go clients are built already, or can be: their modules need Go 1.26."""
     if all((go_root("everyday") / name).exists() for name in GO_TOOLS["everyday"]):
         return True
     done = _run("go", "env", "GOVERSION") if shutil.which("go") else None

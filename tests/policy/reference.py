@@ -112,7 +112,7 @@ def is_in_time(entry: Any, now: float) -> bool:
 
 
 def rule_matches(rule: Any, issuer: str, claims: Any, now: float, policy: Any) -> bool:
-    """Tell whether a rule counts and matches, apart from its mode."""
+    """Return whether a rule counts and matches, apart from its mode."""
     if issuer not in several(rule["issuer"]) or rule.get("enabled") is False or not is_in_time(rule, now):
         return False
     folded = FOLDED.get(issuer, set())
@@ -215,7 +215,7 @@ def matching(policy: Any, issuer: str, claims: Any, now: float) -> Any:
 
 
 def granted(policy: Any, issuer: str, claims: Any, registry: str, repository: str, action: str, now: float) -> bool:
-    """Tell whether a caller may do one thing to one repository."""
+    """Return whether a caller may do one thing to one repository."""
     maps = policy.get("maps", {})
     allowed = any(
         grant_covers(grant, registry, repository, action, claims, maps)

@@ -26,7 +26,7 @@ def outcome(policy: Any, scope: str | None, claims: dict[str, Any], **where: Any
 def table(*rows: tuple[Any, ...]) -> pytest.MarkDecorator:
     """Parametrise by rows whose first cell is the promise."""
     names = [str(row[0]).replace(" ", "_") for row in rows]
-    assert len(set(names)) == len(names), "a promise stands twice"
+    assert len(set(names)) == len(names), "duplicate promise"
     return pytest.mark.parametrize("row", [row[1:] for row in rows], ids=names)
 
 

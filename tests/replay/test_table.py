@@ -1,4 +1,4 @@
-"""The shared table: lost answers, outages, strangers in the table, and the purge."""
+"""The shared table: lost answers, outages, foreign entries in the table, and the purge."""
 
 from __future__ import annotations
 

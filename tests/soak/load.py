@@ -128,7 +128,7 @@ class Load:
                 await self._until_right(call, lambda token=token: token, deadline)  # type: ignore[misc]
 
     def _is_good(self, call: Call, token: str) -> bool:
-        """Tell whether a token is still worth trying: not over, and its key not withdrawn meanwhile."""
+        """Return whether a token is still worth trying: not over, and its key not withdrawn meanwhile."""
         published = {key.kid for key in call.issuer(self.upstreams).keys}
         over = jwt.decode(token, options={"verify_signature": False})["exp"] < time.time() + 60
         return not over and jwt.get_unverified_header(token)["kid"] in published

@@ -38,7 +38,7 @@ GROUPS = {
     "tests/soak/": "soak",
     "tests/fuzz/": "soak",
 }
-"""Paths whose tests share what is dear to set up, or must not run beside each other: they run on one worker."""
+"""Paths whose tests share what is expensive to set up, or must not run beside each other: they run on one worker."""
 
 SLOW_FIRST = ("tests/infra/", "tests/clients/", "tests/e2e/", "tests/soak/", "tests/fuzz/", "tests/devstack/")
 """With several workers these start first, so that nobody waits for them at the end."""

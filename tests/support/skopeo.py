@@ -19,7 +19,7 @@ class Outcome:
 
     @property
     def ok(self) -> bool:
-        """Say whether it succeeded."""
+        """Return whether it succeeded."""
         return self.status == 0
 
 

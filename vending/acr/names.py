@@ -53,12 +53,12 @@ _OTHER_ACTIONS: Final = {
 
 
 def is_component(text: str) -> bool:
-    """Tell whether `text` is one path component of an OCI repository name."""
+    """Return whether `text` is one path component of an OCI repository name."""
     return _COMPONENT.fullmatch(text) is not None
 
 
 def is_repository_name(text: str) -> bool:
-    """Tell whether `text` is an OCI repository name of at most 255 characters."""
+    """Return whether `text` is an OCI repository name of at most 255 characters."""
     return len(text) <= MAX_NAME_LENGTH and all(is_component(part) for part in text.split("/"))
 
 

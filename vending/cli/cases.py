@@ -116,7 +116,7 @@ class Result:
 
     @property
     def passed(self) -> bool:
-        """Tell whether the outcome is the expected one."""
+        """Return whether the outcome is the expected one."""
         return not self.message
 
 
@@ -167,7 +167,7 @@ def _finding(detail: ErrorDetails, data: Any) -> Finding:
     if kind in {"model_type", "model_attributes_type", "dict_type"}:
         return Finding(path, Code.VALUE, "write a mapping of keys to values here")
     if kind == "too_short":
-        return Finding(path, Code.EMPTY, "nothing stands here; write at least one test", at_key=True)
+        return Finding(path, Code.EMPTY, "must not be empty; write at least one test", at_key=True)
     if path[-1:] == ("at",):
         return Finding(path, Code.VALUE, _WRITE_TIME)
     return Finding(path, Code.VALUE, detail["msg"][:1].lower() + detail["msg"][1:])

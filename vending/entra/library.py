@@ -98,7 +98,7 @@ def _credential(token: object, expires_on: object, now: float) -> Credential:
 
 
 def _is_network_failure(error: BaseException | None) -> bool:
-    """Tell whether nobody answered, as opposed to a setting, file or program that is missing."""
+    """Return whether nobody answered, as opposed to a setting, file or program that is missing."""
     while error is not None:
         if isinstance(error, (ServiceRequestError, ServiceResponseError, TimeoutError, subprocess.TimeoutExpired)):
             return True

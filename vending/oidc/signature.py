@@ -74,7 +74,7 @@ def check_signature(token: PeekedToken, algorithm: str, key: VerificationKey) ->
 
 
 def is_signed(message: bytes, signature: bytes, algorithm: str, key: VerificationKey) -> bool:
-    """Tell whether `signature` is one of `key` over `message`; never for an algorithm that the key is not for.
+    """Return whether `signature` is one of `key` over `message`; never for an algorithm that the key is not for.
 
     ECDSA signatures are the raw R and S of RFC 7518 section 3.4, never DER.
     """

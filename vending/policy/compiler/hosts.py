@@ -29,7 +29,7 @@ _SHARED_AUDIENCE = re.compile(
 
 
 def is_shared_audience(audience: str) -> bool:
-    """Tell whether other services accept this audience too, so that a token meant for them would be good here."""
+    """Return whether other services accept this audience too, so that a token meant for them would be good here."""
     return _SHARED_AUDIENCE.fullmatch(audience) is not None
 
 
@@ -91,7 +91,7 @@ def check_token_audience(audience: str) -> str | None:
 
 
 def is_regional(host: str) -> bool:
-    """Tell whether a host is a regional endpoint of a registry in any cloud."""
+    """Return whether a host is a regional endpoint of a registry in any cloud."""
     return any(bare_host(host).endswith(f".geo{cloud.suffix}") for cloud in CLOUDS.values())
 
 

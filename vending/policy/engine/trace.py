@@ -44,7 +44,7 @@ class ConditionTrace:
 
 @dataclass(frozen=True, slots=True)
 class AlternativeTrace:
-    """Say whether one alternative of `when_any` holds, and why."""
+    """Return whether one alternative of `when_any` holds, and why."""
 
     holds: bool
     conditions: tuple[ConditionTrace, ...]

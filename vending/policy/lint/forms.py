@@ -27,7 +27,7 @@ def replacement(preset: Preset, claim: ClaimPath) -> str:
 
 
 def is_sent(preset: Preset, claim: ClaimPath) -> bool:
-    """Tell whether a provider sends a claim; a pointer may lead into a list or to an object on the way."""
+    """Return whether a provider sends a claim; a pointer may lead into a list or to an object on the way."""
     return preset.sends(claim[0]) or any(
         len(known) > 1 and known[: len(claim)] == claim for known in map(parse_key, preset.claims)
     )

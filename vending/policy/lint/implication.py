@@ -22,7 +22,7 @@ def claims_with(path: ClaimPath, value: Scalar) -> Claims:
 
 
 def implies(known: Condition, other: Condition) -> bool:
-    """Tell whether `other` holds wherever `known` does."""
+    """Return whether `other` holds wherever `known` does."""
     if known.path != other.path or known.absent != other.absent:
         return False
     texts = [text for text in other.values if isinstance(text, str)]
@@ -35,7 +35,7 @@ def implies(known: Condition, other: Condition) -> bool:
 
 
 def excludes(known: Condition, other: Condition) -> bool:
-    """Tell whether `other` fails wherever `known` holds, for claims that are no lists."""
+    """Return whether `other` fails wherever `known` holds, for claims that are no lists."""
     if known.path != other.path:
         return False
     if known.absent or other.absent:
