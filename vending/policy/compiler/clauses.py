@@ -44,6 +44,8 @@ class Provider:
     prefix_free: frozenset[ClaimPath]
     types: Mapping[ClaimPath, ClaimType]
     refused: tuple[Condition, ...]
+    triggers: frozenset[ClaimPath]
+    """The claims of the refused triggers."""
 
     @classmethod
     def of(cls, preset: Preset) -> Provider:
@@ -60,6 +62,7 @@ class Provider:
             refused=tuple(
                 compile_condition(key, paths(key), [value], folds=paths(key) in folded) for key, value in preset.refused
             ),
+            triggers=frozenset(paths(key) for key, _ in preset.refused),
         )
 
     def type_of(self, path: ClaimPath) -> ClaimType | None:
@@ -69,10 +72,10 @@ class Provider:
 
     def exempt(self, when: Iterable[Condition]) -> frozenset[int]:
         """Return the refused triggers that conditions name literally."""
-        listed = list(when) if self.refused else []
+        listed = [condition for condition in when if condition.path in self.triggers]
         named = [
             number
-            for number, refused in enumerate(self.refused)
+            for number, refused in enumerate(self.refused if listed else ())
             if any(condition.path == refused.path and condition.names(refused.values[0]) for condition in listed)
         ]
         return frozenset(named) if named else _NO_TRIGGERS
@@ -113,6 +116,10 @@ class ClauseCompiler:
     def compile(self, entry: RuleModel | DenyModel, path: Location, provider: Provider) -> Clauses:
         """Compile all conditions that an entry has or uses, for callers of one provider."""
         before = len(self.findings)
+        if not entry.use and not (isinstance(entry, RuleModel) and entry.when_any):
+            when = self._compile(entry.when, (*path, "when"), provider) if entry.when else _NOTHING
+            unless = self._compile(entry.unless, (*path, "unless"), provider) if entry.unless else _NOTHING
+            return Clauses(when, _NO_GROUPS, unless, self._is_complete(before))
         used = list(self._used(entry, path)) if entry.use else []
         whens = [_Piece(entry.when or {}, (*path, "when")), *(piece for part in used for piece in _when(part))]
         groups = list(_groups(entry, path)) if isinstance(entry, RuleModel) and entry.when_any else []
@@ -122,8 +129,11 @@ class ClauseCompiler:
             when=self._all(whens, provider),
             when_any=tuple(tuple(self._alternative(one, provider) for one in group) for group in groups) or _NO_GROUPS,
             unless=self._all(unlesses, provider),
-            complete=all(finding.code not in _LEAVES_OUT for finding in self.findings[before:]),
+            complete=self._is_complete(before),
         )
+
+    def _is_complete(self, before: int) -> bool:
+        return len(self.findings) == before or all(f.code not in _LEAVES_OUT for f in self.findings[before:])
 
     def check_named(self) -> None:
         """Judge every named condition by itself, so that one that nothing uses is not left unread."""
@@ -164,12 +174,14 @@ class ClauseCompiler:
         return Alternative(conditions, provider.exempt(conditions), identity)
 
     def _all(self, pieces: Iterable[_Piece], provider: Provider) -> tuple[Condition, ...]:
-        compiled = (
-            self._condition(key, value, (*piece.path, key), provider)
-            for piece in pieces
-            for key, value in piece.conditions.items()
-        )
-        return tuple(condition for condition in compiled if condition is not None) or _NOTHING
+        compiled = [c for piece in pieces for c in self._compile(piece.conditions, piece.path, provider)]
+        return tuple(compiled) or _NOTHING
+
+    def _compile(
+        self, conditions: Mapping[str, ConditionValue], path: Location, provider: Provider
+    ) -> tuple[Condition, ...]:
+        compiled = [self._condition(key, value, (*path, key), provider) for key, value in conditions.items()]
+        return tuple([condition for condition in compiled if condition is not None])
 
     def _condition(self, key: str, value: ConditionValue, path: Location, provider: Provider) -> Condition | None:
         claim = self._path(key, path)
@@ -193,7 +205,7 @@ class ClauseCompiler:
         self, key: str, claim: ClaimPath, values: list[Scalar], path: Location, provider: Provider, *, one: bool
     ) -> Condition:
         kind = provider.type_of(claim)
-        for number, item in enumerate(values):
+        for number, item in enumerate(values) if kind is not None and not all(map(kind.accepts, values)) else ():
             if kind is not None and not kind.accepts(item):
                 self._add(
                     path if one else (*path, number),

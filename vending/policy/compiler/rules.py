@@ -15,7 +15,7 @@ from vending.policy.compiler.clauses import ANY_PROVIDER, ClauseCompiler, Clause
 from vending.policy.engine.conditions import Condition, compact
 from vending.policy.engine.globs import Glob, has_substance
 from vending.policy.engine.index import Index
-from vending.policy.engine.policy import ALWAYS, Deny, Grant, IssuerRules, Rule, Section, Span
+from vending.policy.engine.policy import ALWAYS, Alternative, Deny, Grant, IssuerRules, Rule, Section, Span
 from vending.policy.engine.repositories import Entry, Maps, RepositoryError, Template, compile_entry, compile_plain
 from vending.policy.language.fields import as_list, moment
 from vending.policy.language.models import DenyModel, GrantModel, PolicyModel, RuleModel
@@ -40,6 +40,7 @@ class RuleCompiler:
     maps: Maps
     clauses: ClauseCompiler
     _templates: dict[str, Entry] = field(default_factory=dict)
+    _actions: dict[tuple[str, ...], tuple[str, ...]] = field(default_factory=dict)
     _tuples: dict[tuple[object, ...], tuple[object, ...]] = field(default_factory=dict)
     _spans: dict[tuple[object, object], Span] = field(default_factory=dict)
     _providers: dict[str, Provider] = field(default_factory=dict)
@@ -214,6 +215,14 @@ class RuleCompiler:
         """Return the first tuple that was equal to this one, so that a hundred thousand rules share it."""
         return cast("tuple[T, ...]", self._tuples.setdefault(value, value))
 
+    def _in_order(self, actions: Sequence[str]) -> tuple[str, ...]:
+        """Return the actions in the order in which they are written; a hundred thousand grants share a few tuples."""
+        key = tuple(actions)
+        ordered = self._actions.get(key)
+        if ordered is None:
+            ordered = self._actions[key] = self._shared(tuple(action for action in ACTIONS if action in key))
+        return ordered
+
     def _grants(self, grant: GrantModel, path: Location) -> Iterator[Grant]:
         """Compile one grant for each of its registries."""
         if not isinstance(grant.registry, list):
@@ -258,8 +267,14 @@ class RuleCompiler:
                 globs.append(entry)
             elif entry is not None:
                 filled.append(entry)
-        actions = self._shared(tuple(action for action in ACTIONS if action in (grant.actions or ())))
-        return Grant(registry, actions, compact(names), tuple(globs), self._shared(tuple(filled)), grant.catalog)
+        return Grant(
+            registry,
+            self._in_order(grant.actions or ()),
+            compact(names),
+            tuple(globs),
+            self._shared(tuple(filled)),
+            grant.catalog,
+        )
 
     def _entry(self, text: str, path: Location, *, templates: bool) -> Entry | None:
         try:
@@ -287,6 +302,10 @@ def _must_hold(
 ) -> bool:
     """Return whether a condition of a kind must hold: one of `when`, or one in every alternative of a group."""
     return any(map(is_wanted, when)) or any(all(any(map(is_wanted, one)) for one in group) for group in groups)
+
+
+def _is_about(group: Sequence[Alternative]) -> bool:
+    return all(any(map(_is_literal, one.identity)) for one in group)
 
 
 def _is_literal(condition: Condition) -> bool:

@@ -85,17 +85,12 @@ class Index(Generic[T]):
         self, entries: Iterable[T], clauses_of: Callable[[T], Clauses], *, other_types_hold: bool = False
     ) -> None:
         # Only text is filed where other types hold: a condition without text would hold for any text.
-        usable = [
-            (
-                entry,
-                [
-                    clause
-                    for clause in clauses_of(entry)
-                    if clause and all(c.is_literal and (c.literals or not other_types_hold) for c in clause)
-                ],
-            )
-            for entry in entries
-        ]
+        def is_usable(clause: Sequence[Condition]) -> bool:
+            if other_types_hold and not all(c.literals for c in clause):
+                return False
+            return clause[0].is_literal if len(clause) == 1 else bool(clause) and all(c.is_literal for c in clause)
+
+        usable = [(entry, [clause for clause in clauses_of(entry) if is_usable(clause)]) for entry in entries]
         frequency = Counter(
             (c.path, key) for _, clauses in usable for clause in clauses for c in clause for key in _keys(c)
         )
@@ -106,7 +101,9 @@ class Index(Generic[T]):
             if not clauses:
                 always.append(entry)
                 continue
-            rarest = min(clauses, key=lambda clause: sum(frequency[c.path, key] for c in clause for key in _keys(c)))
+            rarest = clauses[0]
+            if len(clauses) > 1:
+                rarest = min(clauses, key=lambda some: sum(frequency[c.path, key] for c in some for key in _keys(c)))
             self._repeats = self._repeats or len(rarest) > 1
             for condition in rarest:
                 filed.setdefault((condition.path, condition.folds), []).append((entry, condition))

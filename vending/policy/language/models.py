@@ -278,15 +278,15 @@ class RuleModel(Strict):
             description="All must hold: claim (or JSON Pointer) to a value, or a list of which any may match.",
             examples=[{"repository_id": "123456", "ref": ["refs/heads/main", "refs/tags/v*"]}],
         ),
-    ] = {}
+    ] = Field(default_factory=dict)
     when_any: Annotated[
         WhenAny,
         Field(
             description="All of at least one of these must hold, besides `when`.",
             examples=[[{"ref": "refs/heads/main"}, {"ref": "refs/tags/v*"}]],
         ),
-    ] = []
-    use: Annotated[OneOrMany[Name], _USE] = []
+    ] = Field(default_factory=list)
+    use: Annotated[OneOrMany[Name], _USE] = Field(default_factory=list)
     unless: Annotated[
         Conditions | None, Field(description="Excludes the caller when any holds, or its claim is missing.")
     ] = None
@@ -297,7 +297,7 @@ class RuleModel(Strict):
         "enforce"
     )
     enabled: Annotated[bool, Field(description="false has the effect of removing the rule.")] = True
-    accept: Annotated[Accepted, _ACCEPT] = {}
+    accept: Annotated[Accepted, _ACCEPT] = Field(default_factory=dict)
 
 
 class DenyModel(Strict):
@@ -330,11 +330,11 @@ class DenyModel(Strict):
         Conditions | None, Field(description="Only when all hold; a claim of another type than written holds too.")
     ] = None
     unless: Annotated[Conditions | None, Field(description="Not when all of these hold.")] = None
-    use: Annotated[OneOrMany[Name], _USE] = []
+    use: Annotated[OneOrMany[Name], _USE] = Field(default_factory=list)
     not_before: Annotated[Moment | None, _NOT_BEFORE] = None
     expires: Annotated[Moment | None, _EXPIRES] = None
     enabled: Annotated[bool, Field(description="false has the effect of removing the entry.")] = True
-    accept: Annotated[Accepted, _ACCEPT] = {}
+    accept: Annotated[Accepted, _ACCEPT] = Field(default_factory=dict)
 
 
 class NeverModel(DenyModel):
