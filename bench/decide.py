@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench.report import Row, median, timed
+from vending.acr.names import ACTIONS
 from vending.acr.scope import parse
 from vending.oidc.types import VerifiedClaims
 from vending.policy import Environment, Policy, decide, load_bytes
@@ -29,6 +30,7 @@ def run() -> list[Row]:
         rows.append(Row(f"decide, refused, {size:,} rules", _decision(policy, size, "delete"), "µs"))
         del policy
         gc.collect()
+    rows += [Row(f"decide, 32 scopes, {what}", _worst(*some), "ms", "under 5 ms") for what, some in _worst_policies()]
     seconds, mebibytes = _load_apart(_SIZES[-1])
     rows.append(Row(f"load {_SIZES[-1]:,} rules from JSON", seconds, "s"))
     rows.append(Row(f"memory of {_SIZES[-1]:,} rules, loaded", mebibytes, "MiB"))
@@ -81,6 +83,33 @@ def _decision(policy: Policy, size: int, actions: str) -> float:
     )
     scopes = parse(f"repository:team/app-{number}:{actions}")
     return median(timed(lambda: decide(policy, claims, "prod", scopes, _NOW)))
+
+
+def _worst_policies() -> list[tuple[str, tuple[list[str], list[str]]]]:
+    """Return patterns of one grant and of deny entries that no name can be told apart from by its beginning."""
+    return [
+        ("100 denies of **/x/**", (["**"], [f"**/x{number}/**" for number in range(100)])),
+        ("1,000 denies of **/x/**", (["**"], [f"**/x{number}/**" for number in range(1000)])),
+        ("1,000 denies of **a*b**", (["**"], [f"**a*b{number}**" for number in range(1000)])),
+        ("1,000 denies of *a*/**", (["**"], [f"*a*c{number}/**" for number in range(1000)])),
+        ("a grant of 100,000 patterns", ([f"team-{number}/**" for number in range(100_000)] + ["**"], [])),
+    ]
+
+
+def _worst(granted: list[str], denied: list[str]) -> float:
+    """Measure as many and as long names as one request may hold, all actions on each, in milliseconds."""
+    actions = list(ACTIONS)
+    policy = json.loads(policy_json(0))
+    grant = {"registry": "prod", "repositories": granted, "actions": actions}
+    policy["rules"] = [{"name": "r", "issuer": "github", "when": {"repository_id": "1"}, "grant": [grant]}]
+    policy["deny"] = [
+        {"name": f"d{number}", "repositories": [text], "actions": actions} for number, text in enumerate(denied)
+    ]
+    loaded = load_bytes(json.dumps(policy).encode(), name="policy.json", environment=Environment(), directory=None)
+    claims = VerifiedClaims(issuer="github", claims={"repository_id": "1", "event_name": "push"})
+    names = [f"{'a/b' * 40}/{'x' * 131}{number:03}" for number in range(32)]
+    scopes = parse(" ".join(f"repository:{name}:{','.join(actions)}" for name in names))
+    return median(timed(lambda: decide(loaded, claims, "prod", scopes, _NOW))) / 1000
 
 
 def _load_apart(size: int) -> tuple[float, float]:

@@ -98,7 +98,7 @@ BROKEN = [
         "reference",
         "the policy has no issuer 'githab'; there are github, old",
     ),
-    (f"{ALICE}, registry: prid, expect: deny", "reference", "The policy lists no registry 'prid'; there are prod."),
+    (f"{ALICE}, registry: prid, expect: deny", "reference", "The policy lists no registry prid; expected one of prod."),
     (f"{ALICE}, scope: 'repository:*:pull', expect: deny", "value", "has a wildcard"),
     (f"{ALICE}, scope: 'repository:a:pul', expect: deny", "value", "unknown action 'pul'"),
     (f"{ALICE}, scope: 'repository:*:pull', expect: deny, reason: malformed_scope", "value", "has a wildcard"),

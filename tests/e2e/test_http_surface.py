@@ -313,7 +313,7 @@ TARGET = [
     ],
     login_server("continues in another domain", "{}.evil.example"),
     login_server("is the user of another host", "{}@evil.example"),
-    login_server("has a path", "{}/v2"),
+    login_server("has a path", "{}/v2/api"),
     login_server("has a scheme", "https://{}"),
     *[
         parameters(f"resource {value!r}", "unknown_registry", resource=value)
@@ -323,7 +323,7 @@ TARGET = [
         "resource that continues ours",
         400,
         "unknown_registry",
-        lambda s, path: s.post(path, resource=f"https://{s.stack.registry.login_server}/v2/"),
+        lambda s, path: s.post(path, resource=f"https://{s.stack.registry.login_server}/v2/api"),
     ),
 ]  # fmt: skip
 

@@ -5,8 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.policy.language import GITHUB, deny, make_policy, rule
+from tests.policy.reference import matches_pattern
+from vending.policy.engine.globs import compile_glob, is_literal
+from vending.policy.engine.pattern_index import PatternIndex
 
 MANY = 2000
 
@@ -89,3 +94,34 @@ def test_denies_are_candidates_too_where_the_type_is_another(claims: dict[str, A
 def test_deny_on_a_number_is_a_candidate_for_text() -> None:
     rules = make_policy(deny=[deny("d", "**", issuer="generic", when={"c": 1})]).rules["generic"]
     assert [entry.name for entry in rules.denies_by_condition.candidates({"c": "1"})] == ["d"]
+
+
+PIECES = st.lists(st.sampled_from(["a", "b", "ab", "abc", "cab", "/", "*", "**", "x-y"]), min_size=1, max_size=6)
+PATTERNS = PIECES.map("".join).filter(lambda text: "***" not in text)
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    st.lists(st.lists(PATTERNS, min_size=1, max_size=3), max_size=8),
+    st.lists(st.sampled_from(["a", "b", "ab", "abc", "cab", "/", "x-y"]), max_size=8).map("".join),
+)
+def test_pattern_index_finds_what_trying_each_finds(entries: list[list[str]], name: str) -> None:
+    index = PatternIndex(
+        (
+            number,
+            [text for text in texts if is_literal(text)],
+            [compile_glob(text) for text in texts if not is_literal(text)],
+        )
+        for number, texts in enumerate(entries)
+    )
+    expected = {n for n, texts in enumerate(entries) if any(matches_pattern(text, name) for text in texts)}
+    assert set(index.covering(name)) == expected
+
+
+def test_a_rule_is_found_by_each_of_its_alternatives_and_once() -> None:
+    rules = [
+        rule(f"r{n}", when={"ref": "x"}, when_any=[{"repository_id": str(n)}, {"repository": f"contoso/{n}"}])
+        for n in range(MANY)
+    ]
+    assert candidates({"ref": "x", "repository_id": "7", "repository": "contoso/7"}, rules=rules) == ["r7"]
+    assert candidates({"ref": "x", "repository_id": "7", "repository": "contoso/8"}, rules=rules) == ["r7", "r8"]

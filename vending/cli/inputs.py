@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Final
 from vending.acr import scope as scopes
 from vending.cli.report import UsageError
 from vending.clock import Clock
-from vending.errors import Reason, Refusal
+from vending.errors import Refusal
 from vending.oidc.encoding import EncodingError, decode_json_object
 from vending.oidc.token import MAX_TOKEN_LENGTH, peek
 from vending.oidc.types import Claims, PeekedToken, RawToken
 from vending.policy import Environment, load_with_source
+from vending.policy.engine import registries
 from vending.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -99,16 +100,12 @@ def parse_scope(text: str | None) -> tuple[Scope, ...] | None:
 
 
 def find_registry(policy: Policy, named: str | None) -> Registry:
-    """Find the registry of a request by name or host; the policy's only one where none is named. Raises `Refusal`."""
-    known = ", ".join(sorted(policy.registries))
-    if named is None:
-        if len(policy.registries) != 1:
-            raise Refusal(Reason.REGISTRY_REQUIRED, f"The policy has several registries; name one of {known}.")
-        return next(iter(policy.registries.values()))
-    registry = policy.find_registry(named)
-    if registry is None:
-        raise Refusal(Reason.UNKNOWN_REGISTRY, f"The policy lists no registry {named!r}; there are {known}.")
-    return registry
+    """Find the registry of a request as the app does; a refusal lists the registries, which the app never tells."""
+    try:
+        return registries.find_registry(policy, named)
+    except Refusal as refusal:
+        known = ", ".join(sorted(policy.registries))
+        raise Refusal(refusal.reason, f"{refusal.description.removesuffix('.')}; expected one of {known}.") from None
 
 
 def parse_time(text: str) -> float:

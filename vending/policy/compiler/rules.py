@@ -15,6 +15,7 @@ from vending.policy.compiler.clauses import ANY_PROVIDER, ClauseCompiler, Clause
 from vending.policy.engine.conditions import Condition, compact
 from vending.policy.engine.globs import Glob, has_substance
 from vending.policy.engine.index import Index
+from vending.policy.engine.pattern_index import PatternIndex
 from vending.policy.engine.policy import ALWAYS, Alternative, Deny, Grant, IssuerRules, Rule, Section, Span
 from vending.policy.engine.repositories import Entry, Maps, RepositoryError, Template, compile_entry, compile_plain
 from vending.policy.language.fields import as_list, moment
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from vending.policy.language.document import Document
 
 T = TypeVar("T")
+
+_MANY: Final = 16
+"""Patterns of one grant beyond which an index beats trying each."""
 
 _DAY: Final = datetime.timedelta(days=1)
 
@@ -274,6 +278,7 @@ class RuleCompiler:
             tuple(globs),
             self._shared(tuple(filled)),
             grant.catalog,
+            PatternIndex([(True, (), globs)]) if len(globs) > _MANY else None,
         )
 
     def _entry(self, text: str, path: Location, *, templates: bool) -> Entry | None:
@@ -370,6 +375,7 @@ def _file(rules: list[Rule], denies: list[Deny], provider: Provider) -> IssuerRu
         by_condition=Index(enabled, _clauses_of_rule),
         by_identity=Index(about, _identity_of_rule),
         denies_by_condition=Index(in_effect, _clauses_of_deny, other_types_hold=True),
+        denied_names=PatternIndex((deny, deny.covers.names, deny.covers.globs) for deny in in_effect),
     )
 
 

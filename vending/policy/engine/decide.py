@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from vending.oidc.types import Claims, VerifiedClaims
     from vending.policy.engine.hints import RuleHint
+    from vending.policy.engine.pattern_index import PatternIndex
     from vending.policy.engine.policy import Deny, IssuerRules, Policy, Rule
 
 
@@ -94,7 +95,7 @@ def evaluate(
         given.setdefault(gift.name, set()).update(gift.actions)
     denies = denies_in_force(rules, claims.claims, registry, now) if given else ()
     limit = policy.limits.max_scopes if scopes is None else len(given)
-    taken, left = _take_away(given, denies, limit)
+    taken, left = _take_away(given, denies, rules.denied_names, limit)
     return Evaluation(registry, scopes, matched, given_by, taken, given, left, overflows=len(left) > limit)
 
 
@@ -129,13 +130,13 @@ def denies_in_force(rules: IssuerRules, claims: Claims, registry: str, now: floa
 
 
 def _take_away(
-    given: dict[str | None, set[str]], denies: Sequence[Deny], limit: int
+    given: dict[str | None, set[str]], denies: Sequence[Deny], covering: PatternIndex[Deny], limit: int
 ) -> tuple[list[Loss], dict[str | None, set[str]]]:
     """Return what is lost, and what is left of each repository; ends as soon as more than `limit` are left."""
     taken: list[Loss] = []
     left: dict[str | None, set[str]] = {}
     for name, actions in given.items():
-        lost = list(losses(denies, name, actions)) if denies else []
+        lost = losses(denies, covering, name, actions) if denies else []
         taken += lost
         kept = actions.difference(*(loss.actions for loss in lost)) if lost else actions
         if kept:

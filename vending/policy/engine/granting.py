@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from vending.acr.scope import CATALOG_ACTION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from vending.acr.scope import Scope
     from vending.oidc.types import Claims
+    from vending.policy.engine.pattern_index import PatternIndex
     from vending.policy.engine.policy import Deny, Grant, Rule
     from vending.policy.engine.repositories import Reach
 
@@ -83,14 +84,13 @@ def has_patterns(grant: Grant, claims: Claims) -> bool:
     return bool(grant.globs) or any(template.reach(claims).globs for template in grant.templates)
 
 
-def losses(denies: Sequence[Deny], name: str | None, actions: set[str]) -> Iterator[Loss]:
-    """Say what deny entries take away of the actions that would be granted on a repository (None: the catalog)."""
-    for deny in denies:
-        covers = deny.covers
-        if name is None:
-            if covers.catalog:
-                yield Loss(deny, None, (CATALOG_ACTION,))
-            continue
-        taken = tuple(action for action in covers.actions if action in actions)
-        if taken and covers.covers(name):
-            yield Loss(deny, name, taken)
+def losses(denies: Collection[Deny], covering: PatternIndex[Deny], name: str | None, actions: set[str]) -> list[Loss]:
+    """Say what deny entries take away of the actions that would be granted on a repository (None: the catalog).
+
+    `covering` finds those that cover it; only the ones among `denies` count.
+    """
+    if name is None:
+        return [Loss(deny, None, (CATALOG_ACTION,)) for deny in denies if deny.covers.catalog]
+    found = {id(deny): deny for deny in covering.covering(name)}
+    taken = ((deny, tuple(a for a in deny.covers.actions if a in actions)) for deny in denies if id(deny) in found)
+    return [Loss(deny, name, lost) for deny, lost in taken if lost]

@@ -12,6 +12,7 @@ from vending.entra.identity import Identity, resolve
 from vending.policy.engine.conditions import Condition
 from vending.policy.engine.globs import Glob
 from vending.policy.engine.index import Index
+from vending.policy.engine.pattern_index import PatternIndex
 from vending.policy.engine.repositories import Template
 
 if TYPE_CHECKING:
@@ -87,11 +88,15 @@ class Grant:
     globs: tuple[Glob, ...]
     templates: tuple[Template, ...]
     catalog: bool
+    many: PatternIndex[bool] | None = None
+    """The patterns once more, where they are too many to try each."""
 
     def covers(self, repository: str) -> bool:
         """Return whether an exact name or a pattern covers a repository; templates depend on the caller."""
         if repository in self.names:
             return True
+        if self.many is not None:
+            return bool(self.many.covering(repository))
         return any(glob.matches(repository) for glob in self.globs)
 
 
@@ -171,8 +176,8 @@ class IssuerRules:
     """Everything that the policy says about callers of one issuer.
 
     `rules` and `denies` (with the `never` entries behind them) are complete, in the order of the file; the indexes hold
-    the enabled ones. `refused` are the issuer's refused triggers, as conditions. `reads` are the claims, sorted, that
-    an enabled entry or a refused trigger looks at, whatever its mode.
+    the enabled ones, `denied_names` by what they cover. `refused` are the issuer's refused triggers, as conditions.
+    `reads` are the claims, sorted, that an enabled entry or a refused trigger looks at, whatever its mode.
     """
 
     rules: tuple[Rule, ...]
@@ -182,6 +187,7 @@ class IssuerRules:
     by_condition: Index[Rule]
     by_identity: Index[Rule]
     denies_by_condition: Index[Deny]
+    denied_names: PatternIndex[Deny]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,12 +16,13 @@ def find_registry(
 ) -> Registry:
     """Find the registry that a request names, or the policy's only one.
 
-    `audience` is its name or one of its hosts, `resource` one of its hosts as a URL (RFC 8707). Raises `Refusal` with
-    `unknown_registry`, `multiple_registries` or `registry_required`.
+    `audience` is its name or one of its hosts, `resource` one of its hosts as a URL (RFC 8707); case, the port 443 and
+    `/v2/` behind a host make no difference. Raises `Refusal` with `unknown_registry`, `multiple_registries` or
+    `registry_required`.
     """
     named: list[Registry] = []
     if audience is not None:
-        named.append(_known(policy.find_registry(audience), audience))
+        named.append(_known(_by_name(policy, audience), audience))
     if resource is not None:
         named.append(_known(_by_resource(policy, resource, allow_loopback=allow_loopback), resource))
     if not named:
@@ -34,15 +35,30 @@ def find_registry(
 
 
 def _by_resource(policy: Policy, resource: str, *, allow_loopback: bool) -> Registry | None:
-    for registry in policy.registries.values():
-        for host in registry.all_hosts:
-            local = origin(host, allow_loopback=allow_loopback)
-            if resource.removesuffix("/") in {f"https://{host}", local}:
-                return registry
-    return None
+    scheme, separator, rest = resource.partition("://")
+    host = _normalized(rest)
+    registry = policy.find_registry(host) if separator and host not in policy.registries else None
+    if registry is None:
+        return None
+    # What may be spoken to in plain http here may be named so; everything else is https.
+    named = next(own for own in registry.all_hosts if own == host)
+    expected = {"https", origin(named, allow_loopback=allow_loopback).partition("://")[0]}
+    return registry if scheme.lower() in expected else None
+
+
+def _by_name(policy: Policy, audience: str) -> Registry | None:
+    host = _normalized(audience)
+    return policy.find_registry(audience) or (None if host in policy.registries else policy.find_registry(host))
+
+
+def _normalized(host: str) -> str:
+    """Write a host as policies do: in lower case, without the default port and without what clients put behind it."""
+    plain = host.lower().removesuffix("/").removesuffix("/v2")
+    return plain.removesuffix(":443")
 
 
 def _known(registry: Registry | None, name: str) -> Registry:
     if registry is None:
-        raise Refusal(Reason.UNKNOWN_REGISTRY, f"The policy lists no registry {quote(name)}.")
+        hint = "; audience is a registry's name or host, and a URL belongs in resource" if "://" in name else ""
+        raise Refusal(Reason.UNKNOWN_REGISTRY, f"The policy lists no registry {quote(name)}{hint}.")
     return registry

@@ -14,6 +14,7 @@ from vending.policy.engine.conditions import Condition, Scalar, State
 from vending.policy.engine.decide import Decision, Evaluation, conclude, evaluate
 from vending.policy.engine.granting import gifts, losses
 from vending.policy.engine.matching import alternative_holds, deny_holds, is_exempt, is_in_force, rule_holds
+from vending.policy.engine.pattern_index import PatternIndex
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -220,7 +221,8 @@ def _grant(grant: Grant, found: Evaluation, claims: Claims, given: list[Gift]) -
 def _deny(deny: Deny, found: Evaluation, claims: Claims, now: float) -> DenyTrace:
     holds = deny.enabled and is_in_force(deny.span, now) and deny_holds(deny, claims)
     applies = holds and deny.covers.registry in {None, found.registry}
-    taken = (loss for name, actions in found.given.items() if applies for loss in losses([deny], name, actions))
+    of_this = PatternIndex([(deny, deny.covers.names, deny.covers.globs)])
+    taken = (loss for name, some in found.given.items() if applies for loss in losses([deny], of_this, name, some))
     return DenyTrace(
         name=deny.name,
         section=deny.section,
