@@ -21,11 +21,12 @@ _SBIN = os.pathsep.join(("/usr/local/bin", "/usr/bin", "/usr/sbin", "/sbin"))
 
 @dataclass(frozen=True)
 class Tool:
-    """A program: its name, and the package of Debian or npm that brings it."""
+    """A program, or a `file` below `node_modules`: its name, and the package of Debian or npm that brings it."""
 
     command: str
     debian: str | None = None
     npm: str | None = None
+    file: str | None = None
 
 
 DOCKER_REGISTRY = Tool("docker-registry", debian="docker-registry")
@@ -35,6 +36,9 @@ NPM = Tool("npm", debian="npm")
 AZURITE = Tool("azurite", npm="azurite@3.35.0")
 OAUTH2_MOCK_SERVER = Tool("oauth2-mock-server", npm="oauth2-mock-server@8.2.3")
 YAML_LANGUAGE_SERVER = Tool("yaml-language-server", npm="yaml-language-server@1.25.0")
+CHROMIUM = Tool("chromium", debian="chromium")
+CHROMEDRIVER = Tool("chromedriver", debian="chromium-driver")
+AXE = Tool("axe-core", npm="axe-core@4.14.1", file="axe-core/axe.min.js")
 SHELLCHECK = Tool("shellcheck", debian="shellcheck")
 
 
@@ -50,7 +54,7 @@ def npm_root(tool: Tool) -> Path:
 def find(tool: Tool) -> Path | None:
     """Return where a tool is, or None."""
     if tool.npm:
-        path = npm_root(tool) / "node_modules" / ".bin" / tool.command
+        path = npm_root(tool) / "node_modules" / (tool.file or f".bin/{tool.command}")
         return path if path.exists() else None
     found = shutil.which(tool.command) or shutil.which(tool.command, path=_SBIN)
     return Path(found) if found else None

@@ -51,6 +51,9 @@ INSTALLED_ON_DEMAND = (
     tools.AZURITE,
     tools.OAUTH2_MOCK_SERVER,
     tools.YAML_LANGUAGE_SERVER,
+    tools.CHROMIUM,
+    tools.CHROMEDRIVER,
+    tools.AXE,
 )
 
 _left_out: Counter[str] = Counter()
