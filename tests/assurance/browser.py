@@ -52,3 +52,9 @@ def violations(driver: webdriver.Chrome) -> list[dict[str, Any]]:
     run = "const done = arguments[0]; axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa']}).then(done)"
     found: list[dict[str, Any]] = driver.execute_async_script(run)["violations"]
     return found
+
+
+def log(driver: webdriver.Chrome, kind: str) -> list[dict[str, Any]]:
+    """Return the entries of a log since it was last read: `browser` (the console) or `performance` (the network)."""
+    entries: list[dict[str, Any]] = driver.get_log(kind)  # type: ignore[no-untyped-call]
+    return entries

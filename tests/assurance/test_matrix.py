@@ -38,7 +38,7 @@ def test_who_can_names_a_rule_for_everything_that_a_token_is_granted() -> None:
 @pytest.mark.parametrize("at", [NOW, NOW + 10 * 365 * 86_400])
 def test_rows_follow_the_time(at: float) -> None:
     data = compose(rules=[rule("a", expires="2030-01-01"), rule("b", not_before="2030-01-02"), rule("c", mode="audit")])
-    names = [(row.rule.name, row.data()["mode"]) for row in rows(load_data(data), at)]
+    names = [(row.rule.name, row.data({})["mode"]) for row in rows(load_data(data), at)]
     expected = [("b", "enforce"), ("c", "audit")]
     assert names == ([("a", "enforce"), *expected] if at == NOW else expected)
 
@@ -58,7 +58,7 @@ def test_a_row_tells_what_the_file_says() -> None:
     )
     first, second = rows(load_data(data), NOW)
     assert (first.repository, second.repository) == ("web/api", "web/cache/**")
-    told = first.data()
+    told = first.data({})
     assert told["expires"] == "2030-01-01"
     assert told["when"]["repository_id"] == ["1", "2"]
     text = when_text(told["when"])

@@ -42,9 +42,9 @@ class Row:
     actions: tuple[str, ...]
     denied_by: tuple[str, ...]
 
-    def data(self) -> dict[str, Any]:
-        """Return it as JSON has it."""
-        file, line = place_of(self.rule.origin)
+    def data(self, places: Mapping[str, str]) -> dict[str, Any]:
+        """Return it as JSON has it; `places` are those of rules, by name, as `file:line:column`."""
+        file, line = place_of(places.get(self.rule.name, self.rule.origin))
         return {
             "rule": self.rule.name,
             "issuer": self.issuer,

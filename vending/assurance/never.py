@@ -6,7 +6,7 @@ stands in the way, now or at any later time.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -41,10 +41,8 @@ class Finding:
 
     name: str
     verdict: Verdict
-    origin: str | None
     issuer: str = ""
     rule: str = ""
-    rule_origin: str | None = None
     repository: str = ""
     example: Example | None = None
     why: str = ""
@@ -127,7 +125,7 @@ class _Examiner:
                         if finding is not None:
                             return finding
         verdict = Verdict.NOT_PROVED if why else Verdict.PROVED
-        return Finding(entry.name, verdict, entry.origin, issuer=self._access.issuer.name, why=why)
+        return Finding(entry.name, verdict, issuer=self._access.issuer.name, why=why)
 
     def _violation(self, entry: Deny, denial: Denial, right: Right, action: str) -> Finding | None:
         """Return how a right breaks an entry; None is a proof that it does not. Raises `Undecided`."""
@@ -156,10 +154,8 @@ class _Examiner:
         return Finding(
             entry.name,
             Verdict.VIOLATED,
-            entry.origin,
             issuer=issuer,
             rule=right.rule.name,
-            rule_origin=right.rule.origin,
             repository=entry_text(right),
             example=Example(claims, str(scope)),
         )
@@ -172,9 +168,12 @@ def _moments(start: float, end: float, spans: Iterator[Span]) -> set[float]:
     return found
 
 
-def problem(finding: Finding) -> Problem:
-    """Write a finding that is no proof as a problem of the file: `never_violated` or `never_not_proved`."""
-    file, line, column = (finding.origin or ":1:1").rsplit(":", 2)
+def problem(finding: Finding, never: Mapping[str, str], rules: Mapping[str, str]) -> Problem:
+    """Write a finding that is no proof as a problem of the file: `never_violated` or `never_not_proved`.
+
+    `never` and `rules` are the places of entries by their names, as `file:line:column`.
+    """
+    file, line, column = never[finding.name].rsplit(":", 2)
     if finding.verdict is Verdict.NOT_PROVED:
         message = f"never {finding.name} is neither proved nor refuted: {finding.why}; look at it yourself"
         return Problem(file, int(line), int(column), "never_not_proved", message, "warning")
@@ -183,7 +182,7 @@ def problem(finding: Finding) -> Problem:
         raise ValueError("only a finding that is no proof is a problem")
     claims = ", ".join(f"{name}: {value!r}" for name, value in example.claims.items()) or "no claims that matter"
     message = (
-        f"never {finding.name} does not hold: the rule {finding.rule} ({finding.rule_origin}) grants {example.scope} "
+        f"never {finding.name} does not hold: the rule {finding.rule} ({rules[finding.rule]}) grants {example.scope} "
         f"to a token of {finding.issuer} with {claims}; narrow the rule, or deny it"
     )
     return Problem(file, int(line), int(column), "never_violated", message, "error", example.data())

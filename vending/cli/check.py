@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vending.cli.frame import add_command
-from vending.cli.inputs import existing, now, policy_environment
+from vending.cli.inputs import existing, now, places, policy_environment
 from vending.cli.progress import Progress
 from vending.cli.report import FINDINGS, FINE, Cell, Report, count, line, problem_data
 from vending.policy import PolicyError, load_with_source
@@ -70,9 +70,10 @@ def _never(loaded: Loaded) -> list[Problem]:
     progress = Progress("issuers examined")
     findings = prove(loaded.policy, now(), progress)
     progress.close()
+    never, rules = places(loaded, "never"), places(loaded)
     accepting = {entry.name for entry in loaded.model.never if NOT_PROVED in entry.accept}
     return [
-        problem(finding)
+        problem(finding, never, rules)
         for finding in findings
         if finding.verdict is Verdict.VIOLATED
         or (finding.verdict is Verdict.NOT_PROVED and finding.name not in accepting)

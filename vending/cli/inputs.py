@@ -124,3 +124,19 @@ def parse_time(text: str) -> float:
 def now() -> float:
     """Tell the time, in seconds since the epoch."""
     return Clock().now()
+
+
+def places(loaded: Loaded, section: str = "rules") -> dict[str, str]:
+    """Return where each entry of a section is written, by its name, as `file:line:column`."""
+    from vending.policy.language.problems import Finding
+
+    names = [entry.name for entry in getattr(loaded.model, section)]
+    found = {}
+    for number, name in enumerate(names):
+        origin = loaded.document.origin((section, number))
+        if origin is not None:
+            found[name] = origin
+    missing = [(number, name) for number, name in enumerate(names) if name not in found]
+    located = loaded.document.place(Finding((section, number), "", name) for number, name in missing)
+    found |= {problem.message: f"{problem.file}:{problem.line}:{problem.column}" for problem in located}
+    return found

@@ -12,7 +12,7 @@ from vending.assurance.diff import compare
 from vending.assurance.matrix import Row, place_of, rows, when_text
 from vending.assurance.matrix_page import render_page
 from vending.cli.frame import add_command, add_moment, moment
-from vending.cli.inputs import existing, load_policy
+from vending.cli.inputs import existing, load_policy, places
 from vending.cli.progress import Progress
 from vending.cli.report import FINE, Report, UsageError, count, line
 
@@ -65,18 +65,18 @@ def run(arguments: argparse.Namespace) -> Report:
     if arguments.format == "html":
         if arguments.output is None:
             raise UsageError("-o FILE: the page needs a file to be written to")
-        old = None if arguments.diff is None else load_policy(existing(arguments.diff)).policy
+        old = None if arguments.diff is None else load_policy(existing(arguments.diff))
         text = _page(arguments.policy, loaded, found, old, now)
     elif arguments.format == "csv":
-        text = _csv(found)
+        text = _csv(found, places(loaded))
     elif arguments.format == "json":
-        text = json.dumps([row.data() for row in found], indent=2) + "\n"
+        text = json.dumps(_data(loaded, found), indent=2) + "\n"
     else:
         text = "".join(f"{one}\n" for one in _lines(found))
     if arguments.output is None:
         return Report(
             FINE,
-            data=[row.data() for row in found],
+            data=_data(loaded, found),
             body=tuple(line(one) for one in text.rstrip("\n").split("\n")) if found else (),
         )
     try:
@@ -97,13 +97,18 @@ def _lines(found: list[Row]) -> list[str]:
     ]
 
 
-def _csv(found: list[Row]) -> str:
+def _data(loaded: Loaded, found: list[Row]) -> list[dict[str, Any]]:
+    where = places(loaded)
+    return [row.data(where) for row in found]
+
+
+def _csv(found: list[Row], where: dict[str, str]) -> str:
     """Write rows as CSV (RFC 4180); a cell that a spreadsheet would read as a formula gets an apostrophe before it."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
     for row in found:
-        data = row.data()
+        data = row.data(where)
         data |= {
             "actions": " ".join(row.actions),
             "when": when_text(data["when"]),
@@ -118,18 +123,18 @@ def _cell(value: object) -> str:
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 
-def _page(path: Path, loaded: Loaded, found: list[Row], old: Policy | None, now: float) -> str:
+def _page(path: Path, loaded: Loaded, found: list[Row], old: Loaded | None, now: float) -> str:
     notes = {rule.name: rule for rule in loaded.model.rules}
-    entries = [_entry(row, notes[row.rule.name]) for row in found]
+    where = places(loaded)
+    entries = [_entry(row.data(where), row, notes[row.rule.name]) for row in found]
     about = f"{path}, sha256 {loaded.policy.sha256}"
     if old is not None:
         entries = _changed(entries, old, loaded.policy, now)
-        about += f", compared with {old.sha256}"
+        about += f", compared with {old.policy.sha256}"
     return render_page(entries, _denies(loaded.policy), about)
 
 
-def _entry(row: Row, model: Any) -> dict[str, Any]:
-    data = row.data()
+def _entry(data: dict[str, Any], row: Row, model: Any) -> dict[str, Any]:
     who = {c.key for group in (row.rule.identity, *(a.identity for g in row.rule.when_any for a in g)) for c in group}
     identity = {key: value for key, value in data["when"].items() if key in who}
     return data | {
@@ -140,9 +145,9 @@ def _entry(row: Row, model: Any) -> dict[str, Any]:
     }
 
 
-def _changed(entries: list[dict[str, Any]], old: Policy, new: Policy, now: float) -> list[dict[str, Any]]:
+def _changed(entries: list[dict[str, Any]], old: Loaded, new: Policy, now: float) -> list[dict[str, Any]]:
     progress = Progress("rules compared")
-    difference = compare(old, new, now, progress)
+    difference = compare(old.policy, new, now, progress)
     progress.close()
     grew = {(c.issuer, rule, c.registry, c.repository) for c in difference.grew for rule in c.rules}
     marked = [
@@ -155,10 +160,11 @@ def _changed(entries: list[dict[str, Any]], old: Policy, new: Policy, now: float
     for change in difference.shrank:
         for rule in change.rules:
             lost.setdefault((change.issuer, rule, change.registry, change.repository), []).append(change.action)
-    for row in rows(old, now):
+    where = places(old)
+    for row in rows(old.policy, now):
         actions = lost.get((row.issuer, row.rule.name, row.registry, row.repository))
         if actions:
-            data = row.data()
+            data = row.data(where)
             when = when_text(data["when"])
             marked.append(
                 data | {"actions": actions, "when": when, "caller": when, "change": "shrank", "description": ""}

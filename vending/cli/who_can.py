@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from vending.acr.names import ACTIONS, is_repository_name
 from vending.assurance.matrix import when_text, who_can
 from vending.cli.frame import add_command, add_moment, moment
-from vending.cli.inputs import existing, find_registry, load_policy
+from vending.cli.inputs import existing, find_registry, load_policy, places
 from vending.cli.report import FINE, Cell, Report, Table, UsageError, count, line
 from vending.errors import Refusal
 
@@ -38,7 +38,8 @@ def run(arguments: argparse.Namespace) -> Report:
     """List the rules."""
     if not is_repository_name(arguments.repository):
         raise UsageError(f"--repository: {arguments.repository!r} is not a repository name")
-    policy = load_policy(existing(arguments.policy)).policy
+    loaded = load_policy(existing(arguments.policy))
+    policy = loaded.policy
     registry = None
     if arguments.registry is not None:
         try:
@@ -46,7 +47,8 @@ def run(arguments: argparse.Namespace) -> Report:
         except Refusal as refusal:
             raise UsageError(f"--registry: {refusal.description}") from None
     rows = who_can(policy, arguments.repository, moment(arguments), registry=registry, action=arguments.action)
-    data = [row.data() for row in rows]
+    where = places(loaded)
+    data = [row.data(where) for row in rows]
     table = Table(
         ("rule", "issuer", "registry", "actions", "when", "mode", "until", "denied by", "where"),
         tuple(
