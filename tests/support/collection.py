@@ -14,15 +14,12 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Generator, Sequence
-from pathlib import Path
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from devstack import tools
 from tests.support import examples
-
-ROOT = Path(__file__).parents[2]
 
 PROGRAM_FIXTURES = {"terraform": "terraform", "applied": "terraform", "deployed": "terraform"}
 """Fixtures that need a program which no package registry offers."""
@@ -71,19 +68,22 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_report_header() -> list[str]:
     """Say what is missing before anything runs."""
-    lines = []
-    missing = [tool for tool in INSTALLED_ON_DEMAND if tools.find(tool) is None]
-    if missing:
-        what = ", ".join(f"{tool.command} ({'npm' if tool.npm else 'Debian'})" for tool in missing)
-        debian = " ".join(str(tool.debian) for tool in missing if tool.debian)
-        if os.environ.get("DEVSTACK_NO_INSTALL") == "1":
-            then = "DEVSTACK_NO_INSTALL=1, so the tests that need them are skipped"
-        elif debian and os.geteuid() != 0:
-            then = f"not root, so first run: sudo apt-get install {debian}"
-        else:
-            then = "installed when first needed"
-        lines.append(f"missing tools: {what}; {then}")
-    return lines
+    return report_missing([tool for tool in INSTALLED_ON_DEMAND if tools.find(tool) is None])
+
+
+def report_missing(missing: Sequence[tools.Tool]) -> list[str]:
+    """Name all missing tools in one line, and what happens about them; nothing where none is missing."""
+    if not missing:
+        return []
+    what = ", ".join(f"{tool.command} ({'npm' if tool.npm else 'Debian'})" for tool in missing)
+    debian = " ".join(str(tool.debian) for tool in missing if tool.debian)
+    if os.environ.get("DEVSTACK_NO_INSTALL") == "1":
+        then = "DEVSTACK_NO_INSTALL=1, so the tests that need them are skipped"
+    elif debian and os.geteuid() != 0:
+        then = f"not root, so first run: sudo apt-get install {debian}"
+    else:
+        then = "installed when first needed"
+    return [f"missing tools: {what}; {then}"]
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -144,7 +144,7 @@ def _lacks_a_program(item: pytest.Item) -> bool:
 
 
 def _path(item: pytest.Item) -> str:
-    return item.path.relative_to(ROOT).as_posix()
+    return item.nodeid.partition("::")[0]
 
 
 def _group(path: str) -> str:
