@@ -907,6 +907,11 @@ docker_entry() {
   { printf '{"auth": "' && cat "$work/auth" && printf '", "registrytoken": "' && cat "$work/token" && printf '"}'; } >"$work/entry"
 }
 
+# The first line of what a program said, unless it repeats the token.
+first_line() { # FILE
+  awk 'NR == FNR { token = $0; next } FNR == 1 { print (index($0, token) ? "its message repeats the token" : $0) }' "$work/token" "$1"
+}
+
 # What asks a credential store before it looks into the file (oras, helm, notation) finds the token there as well, as it
 # would after `docker login`. A credential that somebody else keeps there stays.
 keep_in_store() { # HOST
@@ -932,7 +937,7 @@ notation use that one instead of this login. To undo it: docker logout $1, then 
     printf '%s %s\n' "$1" "$program" >>"$work/stored"
   else
     report warning "docker-credential-$program, which credsStore in $source names, did not take the credentials of $1 \
-($(awk 'NR == 1' "$work/said")): docker, crane, skopeo, podman and buildah use this login; buildx, oras, helm and notation may fail"
+($(first_line "$work/said")): docker, crane, skopeo, podman and buildah use this login; buildx, oras, helm and notation may fail"
   fi
   rm -f "$work/kept"
 }
@@ -970,8 +975,8 @@ docker_login() { # true|helper
 $(cat "$work/scope")'"
   done <"$work/dropped"
   if [ -n "${REGISTRY_AUTH_FILE-}" ] && [ "$(resolved "$REGISTRY_AUTH_FILE")" != "$(resolved "$config/config.json")" ]; then
-    report warning "REGISTRY_AUTH_FILE names $REGISTRY_AUTH_FILE: skopeo, podman and buildah use only that file, and not this \
-login. To undo it: unset REGISTRY_AUTH_FILE"
+    report warning "REGISTRY_AUTH_FILE names $REGISTRY_AUTH_FILE: skopeo, podman and buildah look there first, newer ones \
+nowhere else, instead of this login. To undo it: unset REGISTRY_AUTH_FILE"
   fi
   for host in $hosts; do look_for_shadows "$host"; done
 }
@@ -1027,8 +1032,8 @@ instead of this login. To undo it: unset DOCKER_AUTH_CONFIG"
   fi
   if [ -z "${REGISTRY_AUTH_FILE-}" ]; then
     for file in "${XDG_RUNTIME_DIR:-/run/containers/$(id -u)}${XDG_RUNTIME_DIR:+/containers}/auth.json" "$settings_home/containers/auth.json"; do
-      [ ! -r "$file" ] || [ -z "$(shadow "$file" "$1")" ] || report warning "$file has an entry of $1: skopeo, podman and buildah \
-use it instead of this login. To undo it: podman logout --authfile $file $1"
+      [ ! -r "$file" ] || [ -z "$(shadow "$file" "$1")" ] || report warning "$file has an entry of $1: skopeo uses it \
+instead of this login, and without DOCKER_CONFIG so do podman and buildah. To undo it: podman logout --authfile $file $1"
     done
   fi
   for file in "${HELM_REGISTRY_CONFIG:-${HELM_CONFIG_HOME:-$settings_home/helm}/registry/config.json}" "$home/Library/Preferences/helm/registry/config.json"; do
@@ -1136,10 +1141,12 @@ settings() {
     *[!\ -~]* | *\"* | *\\*) die "scope, registry and audience must be plain ASCII without quotes and backslashes" ;;
     *) ;;
   esac
-  case ${ACR_VENDING_MAX_ATTEMPTS:-4}${ACR_VENDING_RETRY_SECONDS:-2} in
-    *[!0-9]* | ?????*) die "ACR_VENDING_MAX_ATTEMPTS and ACR_VENDING_RETRY_SECONDS must be small whole numbers" ;;
-    *) ;;
-  esac
+  for number in "${ACR_VENDING_MAX_ATTEMPTS:-4}" "${ACR_VENDING_RETRY_SECONDS:-2}"; do
+    case $number in
+      *[!0-9]* | ?????*) die "ACR_VENDING_MAX_ATTEMPTS and ACR_VENDING_RETRY_SECONDS must be small whole numbers" ;;
+      *) ;;
+    esac
+  done
   case $command-$login in
     *-true | *-false) ;;
     github-action-helper) need python3 ;;

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from .every import FAST, token_for
+from .every import FAST, github_environment, token_for
 from .platforms import CLIENTS, base_environment, run
 from .servers import USERNAME, Answer, Server, granted, refusal, vendor
 from .tools import debian
@@ -132,6 +132,16 @@ def test_gnu_wget_does_where_there_is_no_curl(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "Gateway down" in done.stdout
     assert "no_matching_rule: No rule matches. (request req-9)" in done.stdout
+
+
+def test_wget_asks_the_platform_with_its_secret_in_a_file(ci: Server, tmp_path: Path) -> None:
+    with vendor(Answer(body=granted(TOKEN))) as service:
+        environment = {**job(tmp_path, service), **github_environment(ci)}
+        del environment["ACR_VENDING_ID_TOKEN"]
+        environment["PATH"] = path_without(tmp_path, clients=("wget",))
+        done = run([str(SCRIPT), "token"], environment, tmp_path)
+        assert (done.returncode, done.stdout) == (0, f"{TOKEN}\n")
+        assert ci.seen[-1].query["audience"] == [service.url]
 
 
 def test_wget_follows_no_redirect_and_no_secret_is_its_argument(tmp_path: Path) -> None:
@@ -384,6 +394,20 @@ def test_a_credential_store_gets_the_token_and_gives_it_back(tmp_path: Path, pro
         log_out(program, environment, tmp_path)
     assert set(json.loads(file.read_text())) == {"ghcr.io"}
     assert config_of(tmp_path) == before
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_store_that_repeats_what_it_was_given_does_not_get_the_token_into_the_log(
+    tmp_path: Path, program: str
+) -> None:
+    with vendor(Answer(body=granted(TOKEN))) as service:
+        environment = job(tmp_path, service)
+        write_config(tmp_path, {"credsStore": "keychain"})
+        store(tmp_path, environment, {})
+        (tmp_path / "stores" / "docker-credential-keychain").write_text("#!/bin/sh\ncat\nexit 1\n")
+        done = log_in(program, environment, tmp_path)
+    assert "did not take the credentials" in done.stdout
+    assert TOKEN not in done.stdout
 
 
 @pytest.mark.parametrize("program", PROGRAMS)

@@ -61,9 +61,10 @@ def test_login_works_in_every_shell(programs: Path, tmp_path: Path, shell: str) 
         )
         (home / ".docker").mkdir()
         (home / ".docker" / "config.json").write_text('{"auths": {"ghcr.io": {"auth": "a2VwdA=="}}}')
-        command = [*SHELLS[shell](programs), SCRIPT, "login"]
+        command = [*SHELLS[shell](programs), SCRIPT]
+        calls = 'eval "$("$@" login)" && cat "$DOCKER_CONFIG/config.json"; eval "$("$@" logout)"'
         done = subprocess.run(
-            ["sh", "-ec", 'eval "$("$@")" && cat "$DOCKER_CONFIG/config.json"', "sh", *command],
+            ["sh", "-ec", calls, "sh", *command],
             env=environment, cwd=tmp_path, capture_output=True, text=True, check=False,
         )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -71,6 +72,7 @@ def test_login_works_in_every_shell(programs: Path, tmp_path: Path, shell: str) 
     basic = base64.b64encode(f"{USERNAME}:{TOKEN}".encode()).decode()
     assert auths["contoso.azurecr.io"] == {"auth": basic, "registrytoken": TOKEN}
     assert auths["ghcr.io"] == {"auth": "a2VwdA=="}
+    assert json.loads((home / ".docker" / "config.json").read_text()) == {"auths": {"ghcr.io": {"auth": "a2VwdA=="}}}
 
 
 @pytest.mark.parametrize("awk", AWKS)
@@ -84,7 +86,23 @@ def test_it_works_with_every_awk(programs: Path, tmp_path: Path, awk: str) -> No
         refused = run(["sh", SCRIPT, "token"], environment, tmp_path)
         assert description in refused.stdout
         done = run(["sh", SCRIPT, "docker-config"], environment, tmp_path)
-    assert json.loads(done.stdout)["auths"]["contoso.azurecr.io"]["registrytoken"] == TOKEN * 60
+        assert json.loads(done.stdout)["auths"]["contoso.azurecr.io"]["registrytoken"] == TOKEN * 60
+        before = {
+            "auths": {"contoso.azurecr.io": {"auth": 'a "quoted" \\ one'}},
+            "credHelpers": {},
+            "x": [{}, {"y": []}],
+        }
+        config = tmp_path / "home" / ".docker" / "config.json"
+        config.parent.mkdir()
+        config.write_text(json.dumps(before))
+        for _ in range(2):
+            assert run(["sh", SCRIPT, "login"], environment, tmp_path).returncode == 0
+        after = json.loads(config.read_text())
+        assert after["auths"].pop("contoso.eastus.geo.azurecr.io")["registrytoken"] == TOKEN * 60
+        assert after["auths"].pop("contoso.azurecr.io")["registrytoken"] == TOKEN * 60
+        assert after == {**before, "auths": {}}
+        assert run(["sh", SCRIPT, "logout"], environment, tmp_path).returncode == 0
+    assert json.loads(config.read_text()) == before
 
 
 def extracted(key: str, text: str, directory: Path, kind: str = "string", awk: str = "awk") -> tuple[int, str]:

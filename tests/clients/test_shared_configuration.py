@@ -126,3 +126,68 @@ def test_a_second_use_of_the_action_serves_two_scopes_at_once(
         copy = [word.replace(f"{first}-copy", shared.place.image(f"mount-{client}")) for word in commands[-1]]
         live.stack.registry.board.clear()
         succeeded(shared.pipeline.run(*copy))
+
+
+OLD = {"auth": "b2xkOndyb25n"}  # old:wrong
+
+
+def in_front(name: str, shared: Shared) -> None:
+    """Put an old entry of the registry's host where a client looks before it reads docker's configuration."""
+    directory, host = shared.place.directory, shared.place.registry
+    environment = shared.pipeline.job.environment
+    entry = json.dumps({"auths": {host: OLD}})
+    if name == "environment":
+        environment["DOCKER_AUTH_CONFIG"] = entry
+    elif name == "authfile":
+        (directory / "auth.json").write_text(entry)
+        environment["REGISTRY_AUTH_FILE"] = str(directory / "auth.json")
+    elif name.startswith("runtime"):
+        if name.endswith("alone"):
+            del environment["DOCKER_CONFIG"]
+        (directory / "run" / "containers").mkdir(parents=True)
+        (directory / "run" / "containers" / "auth.json").write_text(entry)
+        environment["XDG_RUNTIME_DIR"] = str(directory / "run")
+    elif name == "repository":
+        file = shared.pipeline.config
+        config = json.loads(file.read_text())
+        file.write_text(json.dumps({**config, "auths": {**config["auths"], f"{host}/web/api": OLD}}))
+    else:
+        file = shared.pipeline.job.home / ".regctl" / "config.json"
+        file.parent.mkdir()
+        login = {"tls": "disabled", "hostname": host, "user": "old", "pass": "wrong"}
+        file.write_text(json.dumps({"hosts": {host: login}}))
+
+
+WINNERS = [
+    ("environment", "crane"),
+    ("authfile", "skopeo"),
+    ("authfile", "buildah"),
+    ("runtime", "skopeo"),
+    ("runtime-alone", "buildah"),
+    ("repository", "crane"),
+    ("repository", "skopeo"),
+    ("regctl", "regctl"),
+]
+"""What docs/clients.md says of who prefers what, where the client of this version was driven."""
+
+
+@pytest.mark.parametrize(("name", "client"), [pair for pair in WINNERS if pair[1] in EVERYDAY])
+def test_what_the_login_warns_of_does_win(
+    live: Live, dockerd: Engine, container_programs: Path, tmp_path: Path, name: str, client: str
+) -> None:
+    shared = Shared(tmp_path, live, dockerd, container_programs, FOREIGN, "true")
+    commands = EVERYDAY[client](shared.place, shared.place.image(f"winner-{client}-{name}"))
+    in_front(name, shared)
+    refused(next(done for done in shared.each(commands) if done.returncode))
+
+
+@pytest.mark.parametrize("name", ["environment", "runtime"])
+def test_who_does_not_look_there_is_not_troubled(
+    live: Live, dockerd: Engine, container_programs: Path, tmp_path: Path, name: str
+) -> None:
+    """Docker 20.10 does not know the variable; with DOCKER_CONFIG, which login exports, buildah skips podman's file."""
+    shared = Shared(tmp_path, live, dockerd, container_programs, FOREIGN, "true")
+    in_front(name, shared)
+    for client in {"docker"} if name == "environment" else {"docker", "crane", "buildah"} & EVERYDAY.keys():
+        for done in shared.each(EVERYDAY[client](shared.place, shared.place.image(f"no-winner-{client}-{name}"))):
+            succeeded(done)
