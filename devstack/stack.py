@@ -21,6 +21,7 @@ from devstack.upstreams import Upstreams
 __all__ = ["PROJECT", "Stack", "Upstreams"]
 
 PROJECT = Path(__file__).resolve().parent.parent
+DEFAULT_PORT = 7071
 _BODY_LIMIT = "1048576"
 
 
@@ -37,6 +38,7 @@ class Stack:
         *,
         policy: str | Callable[[Upstreams], str] = policy_text,
         settings: Mapping[str, str] | None = None,
+        policy_name: str = "policy.yaml",
         app: Path = PROJECT,
         port: int = 0,
         start_host: bool = True,
@@ -45,6 +47,7 @@ class Stack:
         self._cleanup = contextlib.ExitStack()
         self.upstreams = upstreams or self._cleanup.enter_context(Upstreams())
         self._policy = policy
+        self._policy_name = policy_name
         self._extra = dict(settings or {})
         self._app = app
         self._port = port
@@ -91,7 +94,7 @@ class Stack:
     @property
     def policy_path(self) -> Path:
         """The policy file that the service reads."""
-        return self.directory / "policy.yaml"
+        return self.directory / self._policy_name
 
     def write_policy(self, text: str) -> None:
         """Replace the policy file in one step."""

@@ -47,13 +47,13 @@ def shape_of(preset: str, form: str = "default") -> Shape:
             claims["jti"] = str(uuid.uuid4())
         claims |= {"iss": issuer, "aud": audience, **overrides}
         if sample.subject and "sub" not in overrides:
-            claims["sub"] = _filled(sample.subject, claims)
+            claims["sub"] = filled(sample.subject, claims)
         return claims
 
     return shape
 
 
-def _filled(subject: str, claims: Mapping[str, Any]) -> str:
+def filled(subject: str, claims: Mapping[str, Any]) -> str:
     """Fill the claims in braces into a subject, as providers do: a colon within a value is escaped."""
 
     def value(match: re.Match[str]) -> str:
@@ -71,7 +71,7 @@ def github(issuer: str, audience: Any, *, at: float | None = None, **overrides: 
         form = "pull-request"
     subject = PRESETS["github"].samples[form].subject
     claims = shape_of("github")(issuer, audience, at=at, **overrides)
-    return claims if "sub" in overrides else {**claims, "sub": _filled(subject, claims)}
+    return claims if "sub" in overrides else {**claims, "sub": filled(subject, claims)}
 
 
 def kubernetes(issuer: str, audience: Any, *, at: float | None = None, **overrides: Any) -> Claims:

@@ -1,4 +1,4 @@
-"""Say why a date that is written right does not exist."""
+"""Write days and times as the language does, and say why one that is written right does not exist."""
 
 from __future__ import annotations
 
@@ -24,3 +24,8 @@ def not_a_moment(text: str) -> str:
     except ValueError:
         return not_a_day(day)
     return f"{text} is not a time: hours go from 00 to 23, minutes from 00 to 59" if time else not_a_day(day)
+
+
+def written(value: datetime.date) -> str:
+    """Write a day, or a time in UTC to the minute, as the language does."""
+    return f"{value:%Y-%m-%dT%H:%MZ}" if isinstance(value, datetime.datetime) else value.isoformat()

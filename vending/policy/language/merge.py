@@ -7,13 +7,13 @@ the file, line and column of every entry.
 
 from __future__ import annotations
 
-import datetime
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from vending.json_document import json_object
+from vending.policy.language.dates import written
 from vending.policy.language.document import Document, Place
 from vending.policy.language.models import PolicyModel
 from vending.policy.language.problems import Code, Finding, Location, PolicyError, Problem
@@ -141,12 +141,7 @@ def compiled_bytes(document: Document, directory: Path, read_file: Callable[[str
     if "issuers" in data:
         data["issuers"] = {name: _inline(issuer, read_file) for name, issuer in data["issuers"].items()}
     data["sources"] = _sources(document, f"{directory}/")
-    return json.dumps(data, default=_moment, separators=(",", ":")).encode() + b"\n"
-
-
-def _moment(value: datetime.date) -> str:
-    """Write a day, or a time in UTC to the minute, as the language does."""
-    return f"{value:%Y-%m-%dT%H:%MZ}" if isinstance(value, datetime.datetime) else value.isoformat()
+    return json.dumps(data, default=written, separators=(",", ":")).encode() + b"\n"
 
 
 def _inline(issuer: Mapping[str, Any], read_file: Callable[[str], bytes]) -> dict[str, Any]:
