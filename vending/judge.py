@@ -83,7 +83,7 @@ class Judge:
         return issuer, await self.verifier.verify(peeked, issuer.verification)
 
     def _limit(self, policy: Policy, issuer: PolicyIssuer, claims: VerifiedClaims) -> None:
-        wait = self.limiter.take((issuer.name, *_caller(issuer, claims)), policy.limits.requests_per_minute)
+        wait = self.limiter.take((issuer.name, *caller_of(issuer, claims)), policy.limits.requests_per_minute)
         if wait > 0:
             raise Refusal(Reason.RATE_LIMITED, retry_after=wait)
 
@@ -98,7 +98,7 @@ def _note_near_miss(url: str, policy: Policy) -> None:
         note(logging.WARNING, "issuer_near_miss", issuer=name, token=shown, policy=known, difference=how)
 
 
-def _caller(issuer: PolicyIssuer, claims: VerifiedClaims) -> tuple[str, ...]:
+def caller_of(issuer: PolicyIssuer, claims: VerifiedClaims) -> tuple[str, ...]:
     """Name the caller to the rate limiter; by all that identifies it where claims are missing, so that no two share."""
     preset = issuer.preset
     for names in preset.callers:
