@@ -12,14 +12,14 @@ import math
 import re
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 import azure.functions as func
 
-from vending import __version__, operations_log, request, telemetry
+from vending import __version__, operations_log, request, responses, telemetry
 from vending.acr.scope import render
 from vending.audit import Trail, client_address
 from vending.audit_event import Kind
@@ -50,7 +50,8 @@ _QUIET_LOGGERS: Final = ("azure", "msal", "httpx", "httpcore", "opentelemetry", 
 @dataclass(frozen=True, slots=True)
 class _Reply:
     status: int
-    body: Mapping[str, Any] = field(repr=False)
+    body: object = field(repr=False)
+    """One of the shapes of `vending.responses`, or a document."""
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -133,23 +134,22 @@ def _respond(reply: _Reply, request_id: str, *, allow: tuple[str, ...]) -> func.
     headers = {**_HEADERS, "X-Request-Id": request_id, **reply.headers}
     if reply.status == 405:
         headers["Allow"] = ", ".join(allow)
-    body = json.dumps(reply.body, separators=(",", ":")).encode()
+    shape = reply.body if isinstance(reply.body, dict) else responses.written(reply.body)
+    body = json.dumps(shape, separators=(",", ":")).encode()
     return func.HttpResponse(body, status_code=reply.status, headers=headers, mimetype="application/json")
 
 
 def _refused(refusal: Refusal, request_id: str, docs_url: str | None, *, token_in_header: bool = False) -> _Reply:
     """Render a refusal: the one place where errors become answers."""
     entry = refusal.entry
-    body: dict[str, Any] = {
-        "error": entry.error,
-        "error_description": refusal.description,
-        "reason": refusal.reason.value,
-        "request_id": request_id,
-    }
-    if docs_url is not None:
-        body["error_uri"] = f"{docs_url}#{refusal.reason.value}"  # RFC 6749 section 5.2
-    if refusal.missing is not None:
-        body["missing"] = list(refusal.missing)
+    body = responses.Error(
+        error=entry.error,
+        error_description=refusal.description,
+        reason=refusal.reason.value,
+        request_id=request_id,
+        error_uri=None if docs_url is None else f"{docs_url}#{refusal.reason.value}",  # RFC 6749 section 5.2
+        missing=None if refusal.missing is None else list(refusal.missing),
+    )
     headers = _retry_after(refusal)
     if entry.about_token and token_in_header:  # RFC 6750 section 3
         headers["WWW-Authenticate"] = f'Bearer error="invalid_token", error_description="{refusal.description}"'
@@ -195,61 +195,50 @@ def _parse(app: App, kind: Kind, req: func.HttpRequest, call: _Call) -> tuple[re
     return parsed, trail
 
 
-def _vended(vended: Vended, request_id: str, now: float) -> dict[str, Any]:
+def _vended(vended: Vended, request_id: str, now: float) -> responses.Token:
     token, registry, decision = vended.token, vended.case.registry, vended.case.decision
     expires_at = datetime.fromtimestamp(int(token.expires_at), UTC)
-    return {
-        "access_token": token.secret,
-        "issued_token_type": request.ACCESS_TOKEN_TYPE,
-        "token_type": "Bearer",
-        "expires_in": max(0, int(token.expires_at - now)),
-        "expires_at": expires_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "scope": render(decision.granted),
-        "registry": registry.login_server,
-        "hosts": list(registry.all_hosts),
-        "username": USERNAME,
-        "rules": list(decision.rules),
-        "token_id": token.token_id,
-        "request_id": request_id,
-    }
+    return responses.Token(
+        access_token=token.secret,
+        issued_token_type=request.ACCESS_TOKEN_TYPE,
+        token_type="Bearer",
+        expires_in=max(0, int(token.expires_at - now)),
+        expires_at=expires_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        scope=render(decision.granted),
+        registry=registry.login_server,
+        hosts=list(registry.all_hosts),
+        username=USERNAME,
+        rules=list(decision.rules),
+        token_id=token.token_id,
+        request_id=request_id,
+    )
 
 
-def _explained(explanation: Explanation, parsed: request.TokenRequest, request_id: str) -> dict[str, Any]:
+def _explained(explanation: Explanation, parsed: request.TokenRequest, request_id: str) -> responses.Explanation:
     case, decision = explanation.case, explanation.case.decision
     preset = case.issuer.preset
     known = {name: read(case.claims.claims, name) for name in (*preset.claims, *preset.identity)}
-    scopes = decision.granted if parsed.scopes is None else parsed.scopes
-    return {
-        "allowed": decision.allowed,
-        "registry": case.registry.login_server,
-        "scope": render(scopes),
-        "granted": [str(scope) for scope in decision.granted],
-        "missing": [str(scope) for scope in decision.missing],
-        "reason": None if decision.reason is None else decision.reason.value,
-        "error_description": None if decision.allowed else decision.description,
-        "rules": [
-            {"name": rule.name, "matched": rule.matched, "failed_claims": list(rule.failed_claims)}
-            for rule in explanation.rules
+    return responses.Explanation(
+        allowed=decision.allowed,
+        registry=case.registry.login_server,
+        scope=render(decision.granted if parsed.scopes is None else parsed.scopes),
+        granted=[str(scope) for scope in decision.granted],
+        missing=[str(scope) for scope in decision.missing],
+        reason=None if decision.reason is None else decision.reason.value,
+        error_description=None if decision.allowed else decision.description,
+        rules=[
+            responses.ExplainedRule(rule.name, rule.matched, list(rule.failed_claims)) for rule in explanation.rules
         ],
-        "claims": {name: value for name, value in known.items() if value is not None},
-        "request_id": request_id,
-    }
+        claims={name: value for name, value in known.items() if value is not None},
+        request_id=request_id,
+    )
 
 
 async def _metadata(app: App, req: func.HttpRequest, call: _Call) -> _Reply:
     """Answer with RFC 8414 metadata, and the audience that callers ask their CI for."""
     policy = await app.service.policy()
-    return _Reply(
-        200,
-        {
-            "issuer": app.settings.public_url,
-            "token_endpoint": f"{app.settings.public_url}/token",
-            "grant_types_supported": [request.GRANT_TYPE],
-            "token_endpoint_auth_methods_supported": ["none"],
-            "response_types_supported": ["none"],
-            "audience": policy.audience,
-        },
-    )
+    url = app.settings.public_url
+    return _Reply(200, responses.Metadata(url, f"{url}/token", policy.audience))
 
 
 async def _openapi(app: App, req: func.HttpRequest, call: _Call) -> _Reply:
@@ -257,7 +246,7 @@ async def _openapi(app: App, req: func.HttpRequest, call: _Call) -> _Reply:
 
 
 async def _healthz(app: App, req: func.HttpRequest, call: _Call) -> _Reply:
-    return _Reply(200, {"status": "ok"})
+    return _Reply(200, responses.Health())
 
 
 async def _readyz(app: App, req: func.HttpRequest, call: _Call) -> _Reply:
@@ -267,19 +256,19 @@ async def _readyz(app: App, req: func.HttpRequest, call: _Call) -> _Reply:
     except Refusal as unready:
         refusal = unready
     state = app.service.state()
-    body: dict[str, Any] = {
-        "sha256": state.policy_sha256,
-        "version": __version__,
-        "age_seconds": state.policy_age_seconds,
-        "source": state.policy_source,
-        "replay_store": app.settings.replay_store,
-        "issuers_in_trouble": state.issuers_in_trouble,
-        "reload_failure": state.reload_failure,
-    }
+    ready = responses.Readiness(
+        sha256=state.policy_sha256,
+        version=__version__,
+        age_seconds=state.policy_age_seconds,
+        source=state.policy_source,
+        replay_store=app.settings.replay_store,
+        issuers_in_trouble=state.issuers_in_trouble,
+        reload_failure=state.reload_failure,
+    )
     if refusal is None:
-        return _Reply(200, body)
-    body |= {"reason": refusal.reason.value, "error": refusal.entry.error}
-    return _Reply(refusal.entry.status, body, _retry_after(refusal))
+        return _Reply(200, ready)
+    unready_body = responses.Unreadiness(**asdict(ready), reason=refusal.reason.value, error=refusal.entry.error)
+    return _Reply(refusal.entry.status, unready_body, _retry_after(refusal))
 
 
 async def _fallback(app: App, req: func.HttpRequest, call: _Call) -> _Reply:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, Final
 
+from vending import responses
 from vending.errors import CATALOGUE, Reason
 from vending.request import ACCESS_TOKEN_TYPE, GRANT_TYPE, MEDIA_TYPE, SUBJECT_TOKEN_TYPES
+from vending.shapes import schema_of
 
 _REQUEST_ID: Final = {
     "description": "The caller's own X-Request-Id where it was usable, else a new one.",
@@ -18,7 +21,6 @@ _HEADERS: Final = {
     "X-Content-Type-Options": {"schema": {"const": "nosniff"}},
 }
 _RETRY_AFTER: Final = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}}}
-_SCOPES: Final = {"type": "array", "items": {"type": "string"}}
 
 _STATUS_TEXT: Final = {
     400: "The request, the token or what it asks for is not acceptable.",
@@ -56,7 +58,7 @@ def document(public_url: str, version: str) -> dict[str, Any]:
             "/readyz": {"get": _ready()},
         },
         "components": {
-            "schemas": _SCHEMAS,
+            "schemas": _schemas(),
             "securitySchemes": {
                 "subjectToken": {
                     "type": "http",
@@ -139,105 +141,38 @@ _REQUEST_ID_PARAMETER: Final = {
 }
 
 
-def _object(properties: dict[str, Any], *, optional: tuple[str, ...] = ()) -> dict[str, Any]:
-    required = [name for name in properties if name not in optional]
-    return {"type": "object", "properties": properties, "required": required}
-
-
-_TEXT: Final = {"type": "string"}
-_MAYBE: Final = {"type": ["string", "null"]}
-_READINESS: Final = {
-    "sha256": {"type": ["string", "null"], "description": "SHA-256 of the policy in force, in hex."},
-    "version": {"type": "string", "description": "Version of the app."},
-    "age_seconds": {"type": ["number", "null"], "description": "Time since the source last confirmed the policy."},
-    "source": {"enum": ["file", "blob"]},
-    "replay_store": {"enum": ["memory", "table"]},
-    "issuers_in_trouble": {"type": "integer", "minimum": 0},
-    "reload_failure": {
-        "enum": [None, "unreachable", "refused", "invalid"],
-        "description": "Why the last reload of the policy failed; null where it went well.",
+_EXCHANGE: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["grant_type"],
+    "properties": {
+        "grant_type": {"type": "string", "enum": [GRANT_TYPE]},
+        "subject_token": {"type": "string", "maxLength": 16384, "description": "The CI job's OIDC token."},
+        "subject_token_type": {"type": "string", "enum": sorted(SUBJECT_TOKEN_TYPES)},
+        "requested_token_type": {"type": "string", "enum": [ACCESS_TOKEN_TYPE]},
+        "audience": {"type": "string", "description": "The registry: its name, login server or one of its hosts."},
+        "resource": {"type": "string", "description": "The registry as https://<host>."},
+        "scope": {
+            "type": "string",
+            "description": "Space-delimited scopes; left out: everything that the policy grants by name.",
+            "examples": ["repository:web/api:pull,push"],
+        },
     },
 }
 
-_SCHEMAS: Final[dict[str, Any]] = {
-    "Exchange": {
-        "type": "object",
-        "required": ["grant_type"],
-        "properties": {
-            "grant_type": {"type": "string", "enum": [GRANT_TYPE]},
-            "subject_token": {"type": "string", "maxLength": 16384, "description": "The CI job's OIDC token."},
-            "subject_token_type": {"type": "string", "enum": sorted(SUBJECT_TOKEN_TYPES)},
-            "requested_token_type": {"type": "string", "enum": [ACCESS_TOKEN_TYPE]},
-            "audience": {"type": "string", "description": "The registry: its name, login server or one of its hosts."},
-            "resource": {"type": "string", "description": "The registry as https://<host>."},
-            "scope": {
-                "type": "string",
-                "description": "Space-delimited scopes; left out: everything that the policy grants by name.",
-                "examples": ["repository:web/api:pull,push"],
-            },
-        },
-    },
-    "Token": _object(
-        {
-            "access_token": {"type": "string", "description": "The registry token."},
-            "issued_token_type": {"const": ACCESS_TOKEN_TYPE},
-            "token_type": {"const": "Bearer"},
-            "expires_in": {"type": "integer", "minimum": 0, "description": "Seconds from now."},
-            "expires_at": {"type": "string", "format": "date-time"},
-            "scope": _TEXT,
-            "registry": {"type": "string", "description": "The login server."},
-            "hosts": {"type": "array", "items": _TEXT, "minItems": 1},
-            "username": {"type": "string", "description": "Goes with the token where a client wants a password."},
-            "rules": {"type": "array", "items": _TEXT},
-            "token_id": {"type": "string", "description": "The jti of the vended token."},
-            "request_id": _TEXT,
-        }
-    ),
-    "Explanation": _object(
-        {
-            "allowed": {"type": "boolean"},
-            "registry": _TEXT,
-            "scope": _TEXT,
-            "granted": _SCOPES,
-            "missing": _SCOPES,
-            "reason": _MAYBE,
-            "error_description": _MAYBE,
-            "rules": {
-                "type": "array",
-                "items": _object({"name": _TEXT, "matched": {"type": "boolean"}, "failed_claims": _SCOPES}),
-            },
-            "claims": {"type": "object"},
-            "request_id": _TEXT,
-        }
-    ),
-    "Error": _object(
-        {
-            "error": {"type": "string", "enum": sorted({entry.error for entry in CATALOGUE.values()})},
-            "error_description": _TEXT,
-            "reason": {"type": "string", "enum": [reason.value for reason in CATALOGUE]},
-            "request_id": _TEXT,
-            "missing": {**_SCOPES, "description": "For a decision: the scopes that were not granted."},
-        },
-        optional=("missing",),
-    ),
-    "Metadata": _object(
-        {
-            "issuer": _TEXT,
-            "token_endpoint": _TEXT,
-            "grant_types_supported": {"const": [GRANT_TYPE]},
-            "token_endpoint_auth_methods_supported": {"const": ["none"]},
-            "response_types_supported": {"const": ["none"]},
-            "audience": {"type": "string", "description": "The aud to ask the CI platform for."},
-        }
-    ),
-    "Health": _object({"status": {"const": "ok"}}),
-    "Readiness": _object(_READINESS),
-    "Unreadiness": _object(
-        {
-            **_READINESS,
-            "reason": {"const": Reason.POLICY_UNAVAILABLE.value},
-            "error": {"const": "temporarily_unavailable"},
-        }
-    ),
-    "Document": {"type": "object"},
-}
+
+@cache
+def _schemas() -> dict[str, Any]:
+    """Build the schemas, once: of the parameters by hand, of the answers from their shapes."""
+    shapes = (responses.Token, responses.Explanation, responses.Metadata, responses.Health, responses.Readiness)
+    unready = schema_of(responses.Unreadiness, closed=False)
+    unready["properties"] |= {
+        "reason": {"const": Reason.POLICY_UNAVAILABLE.value},
+        "error": {"const": "temporarily_unavailable"},
+    }
+    return {
+        "Exchange": _EXCHANGE,
+        **{shape.__name__: schema_of(shape, closed=False) for shape in shapes},
+        "Unreadiness": unready,
+        "Error": schema_of(responses.Error, closed=False, optional=("error_uri", "missing")),
+        "Document": {"type": "object"},
+    }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from vending.errors import Reason, Refusal
 from vending.telemetry import Ages
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from vending.http_client import Http
     from vending.oidc.verify import Verifier
     from vending.policy import Policy
-    from vending.policy_store import PolicyStore
+    from vending.policy_store import PolicyStore, ReloadFailure
     from vending.recorder import Recorder
     from vending.settings import Settings
     from vending.vendor import Vendor
@@ -26,8 +26,8 @@ class State:
 
     policy_sha256: str | None
     policy_age_seconds: float | None
-    policy_source: str
-    reload_failure: str | None
+    policy_source: Literal["file", "blob"]
+    reload_failure: ReloadFailure | None
     issuers_in_trouble: int
 
 

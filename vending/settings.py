@@ -6,7 +6,7 @@ import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import SplitResult, urlsplit
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class Settings:
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
-    def replay_store(self) -> str:
+    def replay_store(self) -> Literal["memory", "table"]:
         """Name the kind of replay store in force: `memory` or `table`."""
         return "memory" if self.replay_table is None else "table"
 

@@ -20,16 +20,21 @@ class Keywords:
         return {**handler(core_schema), **self.keywords}
 
 
-def schema_of(shape: type, *, closed: bool) -> dict[str, Any]:
-    """Return the JSON Schema (2020-12) of a dataclass as it is written, every field of it present.
+def schema_of(shape: type, *, closed: bool, optional: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of a dataclass as it is written.
 
-    `closed` allows no further properties.
+    `closed` allows no further properties; `optional` fields are left out where they are None, all others are there.
     """
     from pydantic import TypeAdapter
 
     schema = TypeAdapter(shape).json_schema(mode="serialization")
     definitions = schema.pop("$defs", {})
     tidied: dict[str, Any] = _tidied(schema, definitions, closed=closed)
+    for name in optional:
+        tidied["required"].remove(name)
+        field = tidied["properties"][name]
+        if isinstance(field["type"], list):
+            field["type"] = field["type"][0]
     return tidied
 
 
@@ -43,7 +48,10 @@ def _tidied(node: Any, definitions: Mapping[str, Any], *, closed: bool) -> Any:
         return _tidied(definitions[node["$ref"].rpartition("/")[2]], definitions, closed=closed)
     if isinstance(either := node.get("anyOf"), list) and len(either) == 2 and either[1] == {"type": "null"}:
         rest = {name: value for name, value in node.items() if name != "anyOf"}
-        node = {**either[0], "type": [either[0].get("type", "object"), "null"], **rest}
+        maybe = {**either[0], "type": [either[0].get("type", "object"), "null"]}
+        if "enum" in maybe:
+            maybe["enum"] = [*maybe["enum"], None]
+        node = {**maybe, **rest}
     kept = {name: value for name, value in node.items() if name not in {"title", "default", "description"}}
     if isinstance(node.get("description"), str) and "properties" not in node:
         kept["description"] = node["description"]
