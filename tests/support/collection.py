@@ -47,6 +47,8 @@ INSTALLED_ON_DEMAND = (
     tools.NPM,
     tools.AZURITE,
     tools.OAUTH2_MOCK_SERVER,
+    tools.CHROMIUM,
+    tools.CHROMEDRIVER,
     tools.YAML_LANGUAGE_SERVER,
     tools.CHROMIUM,
     tools.CHROMEDRIVER,
