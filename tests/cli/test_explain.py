@@ -77,7 +77,15 @@ def test_an_allowed_request_exits_with_0_and_a_denied_one_with_1(run: Run, write
 
 def test_every_rule_and_deny_of_the_issuer_is_shown_condition_by_condition(run: Run, write: Write, two: Path) -> None:
     out = run(
-        "explain", two, "--claims", _claims(write, MAIN), "--registry", "prod", "--scope", "repository:web/api:push"
+        "explain",
+        two,
+        "--all",
+        "--claims",
+        _claims(write, MAIN),
+        "--registry",
+        "prod",
+        "--scope",
+        "repository:web/api:push",
     ).out
     assert out.splitlines()[0] == "decision    denied: denied_by_rule"
     assert "web-release (" in out
@@ -103,6 +111,7 @@ def test_json_has_the_whole_trace(run: Run, write: Write, two: Path) -> None:
     said = run(
         "explain",
         two,
+        "--all",
         "--claims",
         _claims(write, MAIN),
         "--registry",
@@ -126,6 +135,7 @@ def test_json_has_the_whole_trace(run: Run, write: Write, two: Path) -> None:
         "reason": "denied_by_rule",
         "notes": [],
         "refused_triggers": {},
+        "left_out": {"rules": 0, "deny": 0},
     }
     assert [(rule["name"], rule["status"]) for rule in said["rules"]] == [
         ("web-release", "matched"),
@@ -135,6 +145,7 @@ def test_json_has_the_whole_trace(run: Run, write: Write, two: Path) -> None:
     assert said["rules"][0]["when"][1] == {
         "claim": "ref",
         "accepted": ["refs/heads/main"],
+        "absent": False,
         "actual": "refs/heads/main",
         "state": "holds",
         "satisfied": True,
@@ -198,7 +209,7 @@ def test_a_request_that_cannot_be_decided_is_a_usage_error(
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", "{", '{"a": 1, "a": 2}', '{"a": NaN}', '"x"', "\udc00", "{" + " " * 20000 + "}"],
+    ["", "[]", "{", '{"a": 1, "a": 2}', '{"a": NaN}', '"x"', "\udc00", "{" + " " * 70000 + "}"],
     ids=["empty", "list", "open", "duplicate", "nan", "text", "not-utf-8", "too-long"],
 )
 def test_claims_are_read_as_strictly_as_by_the_app(run: Run, policy: Path, text: str) -> None:
@@ -250,3 +261,76 @@ def test_explaining_a_broken_policy_reports_its_errors(run: Run, write: Write) -
     ran = run("explain", policy, "--claims", _claims(write, MAIN))
     assert ran.status == 1
     assert ran.out.startswith(f"{policy}:1:10: error: ")
+
+
+BRANCHES = "".join(
+    f"""
+  - name: branch-{number:03}
+    issuer: github
+    when: {{repository_id: "123456", ref: refs/heads/b{number}, sha: x}}
+    grant: [{{registry: prod, repositories: [other-{number}], actions: [pull]}}]"""
+    for number in range(200)
+)
+PUSHES = """
+  - name: far
+    issuer: github
+    when: {repository_id: "123456", ref: refs/heads/a, environment: production}
+    grant: [{registry: prod, repositories: [web/api], actions: [push]}]
+  - name: near
+    issuer: github
+    when: {repository_id: "123456"}
+    when_any: [{ref: refs/heads/release, sha: x}, {ref: {absent: true}}]
+    grant: [{registry: prod, repositories: ["web/*"], actions: [push]}]
+"""
+
+
+@pytest.fixture
+def large(write: Write) -> Path:
+    """Write a policy with some two hundred rules for one caller, of which few concern a push."""
+    return write("policy.yaml", HEAD + RULES.rstrip() + BRANCHES + PUSHES)
+
+
+PUSH = ("--scope", "repository:web/api:push")
+
+
+def test_a_denial_fits_on_one_screen_and_begins_with_the_nearest_rule(run: Run, write: Write, large: Path) -> None:
+    out = run("explain", large, "--claims", _claims(write, TOPIC), *PUSH).out
+    lines = out.splitlines()
+    assert len(lines) <= 50
+    shown = [line.split()[0] for line in lines if line.startswith("  ") and not line.startswith("   ")]
+    assert shown[0] in {"near", "web-release"}
+    assert {"near", "far"} <= set(shown)
+    assert len(shown) == 5
+    assert "1. when ref: differs" in out
+    assert '2. when ref: differs; the token has "refs/heads/topic", the policy that it be absent' in out
+    assert "+ when repository_id" not in out
+    assert "--rule NAME shows one" in out
+
+
+def test_one_rule_is_shown_in_full_and_all_with_all(run: Run, write: Write, large: Path) -> None:
+    one = run("explain", large, "--claims", _claims(write, TOPIC), *PUSH, "--rule", "branch-007").out
+    assert "+ when repository_id: holds" in one
+    assert "branch-008" not in one
+    assert "branch-199" in run("explain", large, "--claims", _claims(write, TOPIC), *PUSH, "--all").out
+    ran = run("explain", large, "--claims", _claims(write, TOPIC), *PUSH, "--rule", "nobody")
+    assert (ran.status, ran.out) == (2, "")
+    assert "no rule or deny entry 'nobody'" in ran.err
+    said = run("explain", large, "--claims", _claims(write, TOPIC), *PUSH, "--format", "json").json
+    assert len(said["rules"]) == 5
+    assert said["left_out"]["rules"] > 190
+
+
+def test_an_allowed_request_shows_what_granted_it(run: Run, write: Write, large: Path) -> None:
+    claims = _claims(write, {**MAIN, "ref": "refs/heads/release", "sha": "x"})
+    out = run("explain", large, "--claims", claims, *PUSH).out
+    assert "near (" in out
+    assert "far (" not in out
+
+
+def test_claims_may_be_the_answer_of_explain_as_it_is(run: Run, write: Write, large: Path) -> None:
+    answer = {
+        "allowed": False, "registry": "contoso.azurecr.io", "scope": "", "granted": [], "missing": [],
+        "reason": "no_matching_rule", "error_description": "x", "rules": [], "claims": TOPIC, "request_id": "1",
+    }  # fmt: skip
+    bare = run("explain", large, "--claims", _claims(write, TOPIC), "--at", "2027-01-01", *PUSH).out
+    assert run("explain", large, "--claims", _claims(write, answer), "--at", "2027-01-01", *PUSH).out == bare

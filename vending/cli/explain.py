@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from vending.acr import scope as scopes
 from vending.cli.frame import add_command
 from vending.cli.inputs import find_registry, load_policy, now, parse_scope, parse_time, read_claims, read_token
-from vending.cli.report import FINDINGS, FINE, Cell, Report, UsageError, line
+from vending.cli.report import FINDINGS, FINE, Cell, Report, UsageError, count, line
 from vending.errors import Refusal
 from vending.oidc.claims import check_claims
 from vending.oidc.issuer_url import near_miss
@@ -45,6 +45,7 @@ _STATUSES: Final[Mapping[str, tuple[str, str]]] = {
     "matched": ("matches", "green"),
     "not_matched": ("does not match", "red"),
     "trigger_refused": ("matches but for a refused trigger", "red"),
+    "not_yet": ("does not count yet", "dim"),
     "expired": ("expired", "dim"),
     "disabled": ("disabled", "dim"),
 }
@@ -53,11 +54,25 @@ _BAD: Final = "red"
 _HEADING: Final = "bold"
 
 
+NEAREST: Final = 5
+"""How many rules of a kind one screen has room for."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """The rules and deny entries that are shown, with all conditions or only those that failed."""
+
+    rules: tuple[RuleTrace, ...]
+    denies: tuple[DenyTrace, ...]
+    in_full: bool
+
+
 @dataclass(frozen=True, slots=True)
 class _Case:
     """Hold a trace with what it does not say itself. `places` maps section and name to file and line."""
 
     traced: Trace
+    shown: _Shown
     issuer: PolicyIssuer
     registry: Registry
     at: str
@@ -71,14 +86,17 @@ def register(commands: Commands) -> None:
         commands,
         "explain",
         run,
-        description="Decide a request as the app would, and show every rule and deny entry of the issuer, condition\n"
-        "by condition. Claims are taken as they are: with --token, nothing is verified, and the token is not printed.",
+        description="Decide a request as the app would, and show what granted or took away, and the nearest rules\n"
+        "with the conditions that failed. Claims are taken as they are: with --token, nothing is verified, and the\n"
+        "token is not printed.",
         exit_status="Exit status: 0 the request is allowed, 1 it is denied or the policy has errors, 2 the command "
         "cannot run as it was called.",
     )
     parser.add_argument("policy", metavar="POLICY", type=Path, help="a policy file, or a directory")
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--claims", metavar="FILE", help="a JSON object of claims; - is standard input")
+    source.add_argument(
+        "--claims", metavar="FILE", help="a JSON object of claims, or the answer of /explain; - is standard input"
+    )
     source.add_argument("--token", metavar="FILE", help="an OIDC token, which is not verified; - is standard input")
     parser.add_argument("--issuer", metavar="NAME", help="the issuer's name; default: the one that the claim iss names")
     parser.add_argument("--registry", metavar="NAME", help="the registry, by name or host; default: the only one")
@@ -86,6 +104,9 @@ def register(commands: Commands) -> None:
     parser.add_argument(
         "--at", metavar="TIME", type=_time, help="decide as of 2027-06-30 or 2027-06-30T12:00:00Z; default: now"
     )
+    shown = parser.add_mutually_exclusive_group()
+    shown.add_argument("--rule", metavar="NAME", help="show one rule or deny entry, condition by condition")
+    shown.add_argument("--all", action="store_true", help="show every rule and deny entry of the issuer")
 
 
 def _time(text: str) -> float:
@@ -112,8 +133,26 @@ def run(arguments: argparse.Namespace) -> Report:
         raise UsageError(f"this policy allows {policy.limits.max_scopes} scopes in one request")
     notes = _notes(issuer, claims, moment, is_token=peeked is not None)
     traced = trace(policy, VerifiedClaims(issuer.name, claims), registry.name, asked, moment)
-    case = _Case(traced, issuer, registry, _timestamp(moment), tuple(notes), _places(loaded))
+    shown = _choose(traced, arguments.rule, everything=arguments.all)
+    case = _Case(traced, shown, issuer, registry, _timestamp(moment), tuple(notes), _places(loaded))
     return Report(FINE if traced.decision.allowed else FINDINGS, data=_data(case), body=tuple(_body(case)))
+
+
+def _choose(traced: Trace, name: str | None, *, everything: bool) -> _Shown:
+    """Choose what is shown: all, one entry, or what made the decision and the rules that came nearest."""
+    if everything:
+        return _Shown(traced.rules, traced.denies, in_full=True)
+    if name is not None:
+        rules = tuple(rule for rule in traced.rules if rule.name == name)
+        denies = tuple(deny for deny in traced.denies if deny.name == name)
+        if not (rules or denies):
+            raise UsageError(f"the policy has no rule or deny entry {name!r} for callers of {traced.issuer}")
+        return _Shown(rules, denies, in_full=True)
+    gave = [rule for rule in traced.rules if rule.counts and rule.gives]
+    took = tuple(deny for deny in traced.denies if deny.takes)
+    others = [] if traced.decision.allowed else [rule for rule in traced.rules if not (rule.counts and rule.gives)]
+    nearest = sorted(others, key=lambda rule: (not rule.gives, rule.distance, rule.name))[:NEAREST]
+    return _Shown((*gave[:NEAREST], *nearest), took[:NEAREST], in_full=False)
 
 
 def _find_issuer(policy: Policy, named: str | None, claims: Claims) -> PolicyIssuer:
@@ -140,6 +179,7 @@ def _places(loaded: Loaded) -> dict[tuple[str, str], str]:
     """Find file and line of every rule and deny entry."""
     entries = [("rules", number, rule.name) for number, rule in enumerate(loaded.model.rules)]
     entries += [("deny", number, deny.name) for number, deny in enumerate(loaded.model.deny)]
+    entries += [("never", number, deny.name) for number, deny in enumerate(loaded.model.never)]
     found = loaded.document.locate([((section, number), False) for section, number, _ in entries])
     return {
         (section, name): f"{file}:{place.line}"
@@ -178,8 +218,9 @@ def _data(case: _Case) -> dict[str, Any]:
         "error_description": decision.description or None,
         "notes": list(case.notes),
         "refused_triggers": dict(traced.triggers),
-        "rules": [_rule_data(rule, case.places) for rule in traced.rules],
-        "deny": [_deny_data(deny, case.places) for deny in traced.denies],
+        "rules": [_rule_data(rule, case.places) for rule in case.shown.rules],
+        "deny": [_deny_data(deny, case.places) for deny in case.shown.denies],
+        "left_out": _left_out(case),
     }
 
 
@@ -192,6 +233,10 @@ def _rule_data(rule: RuleTrace, places: Mapping[tuple[str, str], str]) -> dict[s
         "not_before": rule.not_before,
         "expires": rule.expires,
         "when": [_condition_data(condition) for condition in rule.when],
+        "when_any": [
+            [[_condition_data(condition) for condition in alternative.conditions] for alternative in group]
+            for group in rule.when_any
+        ],
         "unless": [_condition_data(condition) for condition in rule.unless],
         "grants": [
             {
@@ -211,7 +256,8 @@ def _rule_data(rule: RuleTrace, places: Mapping[tuple[str, str], str]) -> dict[s
 def _deny_data(deny: DenyTrace, places: Mapping[tuple[str, str], str]) -> dict[str, Any]:
     return {
         "name": deny.name,
-        "place": places["deny", deny.name],
+        "section": deny.section,
+        "place": places[deny.section, deny.name],
         "enabled": deny.enabled,
         "holds": deny.holds,
         "registry": deny.registry,
@@ -225,6 +271,7 @@ def _condition_data(condition: ConditionTrace) -> dict[str, Any]:
     return {
         "claim": condition.claim,
         "accepted": list(condition.accepted),
+        "absent": condition.absent,
         "actual": condition.actual,
         "state": condition.state.value,
         "satisfied": condition.satisfied,
@@ -252,46 +299,75 @@ def _body(case: _Case) -> Iterator[Block]:
     for note in case.notes:
         yield line(_label("note"), Cell(note, "bold yellow"))
     yield line()
+    shown = case.shown
     yield line(Cell(f"Rules of {issuer.name}" if traced.rules else f"There is no rule for {issuer.name}.", _HEADING))
-    for rule in traced.rules:
-        yield from _rule(rule, case.places["rules", rule.name])
-    if traced.denies:
+    for rule in shown.rules:
+        yield from _rule(rule, case.places["rules", rule.name], in_full=shown.in_full)
+    if shown.denies:
         yield line()
         yield line(Cell("Deny entries", _HEADING))
-    for deny in traced.denies:
-        yield from _deny(deny, case.places["deny", deny.name])
+    for deny in shown.denies:
+        yield from _deny(deny, case.places[deny.section, deny.name], in_full=shown.in_full)
+    rest = _left_out(case)
+    if not shown.in_full and any(rest.values()):
+        yield line()
+        left = f"{count(rest['rules'], 'rule')} and {count(rest['deny'], 'deny entry', 'deny entries')}"
+        yield line(Cell(f"Not shown: {left}; --rule NAME shows one, --all all of them.", "dim"))
+
+
+def _left_out(case: _Case) -> dict[str, int]:
+    return {
+        "rules": len(case.traced.rules) - len(case.shown.rules),
+        "deny": len(case.traced.denies) - len(case.shown.denies),
+    }
 
 
 def _label(text: str) -> Cell:
     return Cell(f"{text:<12}", "dim")
 
 
-def _rule(rule: RuleTrace, place: str) -> Iterator[Line]:
+def _rule(rule: RuleTrace, place: str, *, in_full: bool) -> Iterator[Line]:
     says, style = _STATUSES[rule.status]
     mode = "" if rule.enforced else ", in audit mode: it grants nothing"
-    until = f", until {rule.expires}" if rule.expires is not None else ""
-    yield line(Cell(rule.name, _HEADING), f" ({place})", Cell(f" {says}", style), f"{mode}{until}", indent=2)
-    yield from _conditions("when", rule.when)
-    yield from _conditions("unless", rule.unless)
+    yield line(Cell(rule.name, _HEADING), f" ({place})", Cell(f" {says}", style), f"{mode}{_time_of(rule)}", indent=2)
+    yield from _conditions("when", rule.when, in_full=in_full)
+    for group in rule.when_any:
+        if in_full or not any(alternative.holds for alternative in group):
+            yield line(f"at least one of {len(group)}:", indent=4)
+            for number, alternative in enumerate(group, 1):
+                yield from _conditions(f"{number}. when", alternative.conditions, in_full=in_full)
+    yield from _conditions("unless", rule.unless, in_full=in_full)
     for grant in rule.grants:
-        yield from _grant(grant, counts=rule.counts)
+        if in_full or grant.gives:
+            yield from _grant(grant, counts=rule.counts)
 
 
-def _deny(deny: DenyTrace, place: str) -> Iterator[Line]:
+def _time_of(entry: RuleTrace | DenyTrace) -> str:
+    begins = f", from {entry.not_before}" if entry.not_before is not None else ""
+    return begins + (f", until {entry.expires}" if entry.expires is not None else "")
+
+
+def _deny(deny: DenyTrace, place: str, *, in_full: bool) -> Iterator[Line]:
     says, style = ("holds", _BAD) if deny.holds else ("does not hold" if deny.enabled else "disabled", "dim")
-    where = "every registry" if deny.registry is None else deny.registry
-    yield line(Cell(deny.name, _HEADING), f" ({place})", Cell(f" {says}", style), f" in {where}", indent=2)
-    yield from _conditions("when", deny.when)
-    yield from _conditions("unless", deny.unless)
+    where = f" in {'every registry' if deny.registry is None else deny.registry}{_time_of(deny)}"
+    kind = "" if deny.section == "deny" else f" ({deny.section})"
+    yield line(Cell(deny.name, _HEADING), f"{kind} ({place})", Cell(f" {says}", style), where, indent=2)
+    if in_full:
+        yield from _conditions("when", deny.when, in_full=True)
+        yield from _conditions("unless", deny.unless, in_full=True)
     if deny.holds:
         yield line("takes away ", _scopes(deny.takes), indent=4)
 
 
-def _conditions(keyword: str, conditions: Iterable[ConditionTrace]) -> Iterator[Line]:
+def _conditions(keyword: str, conditions: Iterable[ConditionTrace], *, in_full: bool) -> Iterator[Line]:
     for condition in conditions:
+        if condition.satisfied and not in_full:
+            continue
         mark = Cell("+ ", _GOOD) if condition.satisfied else Cell("- ", _BAD)
         actual = "nothing" if condition.actual is None else _value(condition.actual)
-        accepted = " or ".join(map(_value, condition.accepted))
+        accepted = "that it be absent" if condition.absent else " or ".join(map(_value, condition.accepted[:NEAREST]))
+        more = len(condition.accepted) - NEAREST
+        accepted += f" or {more} more" if more > 0 else ""
         said = f"{keyword} {condition.claim}: {_STATES[condition.state]}; the token has {actual}, the policy {accepted}"
         yield line(mark, said, indent=4)
 

@@ -28,8 +28,11 @@ if TYPE_CHECKING:
     from vending.policy import Loaded, Policy, Registry
 
 STDIN: Final = "-"
-MAX_CLAIMS_BYTES: Final = MAX_TOKEN_LENGTH
-"""Claims that no token has room for are not worth explaining."""
+MAX_CLAIMS_BYTES: Final = 4 * MAX_TOKEN_LENGTH
+"""Claims that no token has room for are not worth explaining; an answer of `/explain` has more beside them."""
+
+_EXPLANATION: Final = frozenset({"allowed", "registry", "granted", "missing", "rules", "claims", "request_id"})
+"""Keys of an answer of `/explain`, which no token has together."""
 
 _POLICY_SETTINGS: Final = ("VENDING_CUSTOM_HOSTS", "VENDING_ALLOW_LOOPBACK")
 
@@ -75,12 +78,17 @@ def read_text(path: str, limit: int) -> bytes:
 
 
 def read_claims(path: str) -> Claims:
-    """Read a JSON object of claims as strictly as the payload of a token. Raises `UsageError`."""
+    """Read a JSON object of claims as strictly as the payload of a token, or the answer of `/explain` that has one.
+
+    Raises `UsageError`.
+    """
     payload = base64.urlsafe_b64encode(read_text(path, MAX_CLAIMS_BYTES)).rstrip(b"=").decode("ascii")
     try:
-        return decode_json_object(payload)
+        read = decode_json_object(payload)
     except EncodingError as error:
         raise UsageError(f"{path}: the file {error}; write the claims as a JSON object") from None
+    claims = read.get("claims")
+    return claims if isinstance(claims, dict) and read.keys() >= _EXPLANATION else read
 
 
 def read_token(path: str) -> PeekedToken:
