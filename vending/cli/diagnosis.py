@@ -271,11 +271,14 @@ class Needs:
 def _sample(entry: Glob | Template) -> str:
     """Make a repository name that a pattern or template covers: `web/**` → `web/doctor`, `ci-*` → `ci-x`."""
     if isinstance(entry, Template):
-        return "/".join(part if isinstance(part, str) else _inserted(part) for part in entry.parts)
+        filled = "/".join(part if isinstance(part, str) else _inserted(part) for part in entry.parts)
+        return filled if entry.tail is None else f"{filled}/{_sample(entry.tail)}"
     return "/".join("doctor" if set(part) == {"*"} else part.replace("*", "x") for part in entry.text.split("/"))
 
 
 def _inserted(insertion: Insertion) -> str:
+    if insertion.lists is not None:
+        return min((name for reach in insertion.lists.values() for name in reach.names), default="doctor")
     return min(insertion.table.values(), default="doctor") if insertion.table is not None else "doctor"
 
 

@@ -98,6 +98,11 @@ class Insertion:
         return value if is_component(value) or (self.many and is_repository_name(value)) else None
 
     @property
+    def is_mapped(self) -> bool:
+        """Return whether the claim's value is a key of a map, and not itself inserted."""
+        return self.table is not None or self.lists is not None
+
+    @property
     def varies(self) -> bool:
         """Return whether the number of inserted components depends on the claim."""
         return self.many or (self.table is not None and len({name.count("/") for name in self.table.values()}) > 1)

@@ -45,7 +45,7 @@ def _judge(part: Insertion, issuer: PolicyIssuer, rule: RuleSubject, path: Locat
             f"whoever takes over the name in {key} takes over its repositories; write {{{replaced}|<map>}} with a map "
             f"of ids, or the values of {key} under when",
         )
-    if not pinned and part.table is None and part.path not in {parse_key(name) for name in preset.identity}:
+    if not (pinned or part.is_mapped) and part.path not in {parse_key(name) for name in preset.identity}:
         return finding(
             Lint.UNPINNED_TEMPLATE,
             path,
@@ -65,7 +65,7 @@ def _judge(part: Insertion, issuer: PolicyIssuer, rule: RuleSubject, path: Locat
 def _never_fits(part: Insertion, issuer: PolicyIssuer) -> str | None:
     """Say that no value of a claim is part of a name, and what to write instead; None where some may be."""
     form, key = form_of(issuer.preset, part.path), write_key(part.path)
-    if form is None or part.table is not None:
+    if form is None or part.is_mapped:
         return None
     claims = claims_with(part.path, form.example)
     if part.fill(claims) is not None:
