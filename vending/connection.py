@@ -153,8 +153,9 @@ def _told_by(error: BaseException) -> Cause | None:
     if isinstance(error, ssl.SSLCertVerificationError):
         code = getattr(error, "verify_code", None)  # aiohttp's error of this kind carries OpenSSL's, and has no code.
         return None if code is None else _VERIFY_CODES.get(code, Cause.TLS_BAD_CERTIFICATE)
-    if isinstance(error, ssl.SSLError) and error.reason is not None:
-        return _TLS_REASONS.get(error.reason, Cause.TLS_HANDSHAKE)
+    if isinstance(error, ssl.SSLError):
+        reason = getattr(error, "reason", None)
+        return None if reason is None else _TLS_REASONS.get(reason, Cause.TLS_HANDSHAKE)
     if isinstance(error, socket.gaierror):
         return Cause.DNS
     if isinstance(error, OSError) and error.errno is not None:

@@ -569,6 +569,7 @@ def respace_claims(f: Forge) -> str:
 
 OTHER = "https://other.example"
 WORKSPACE = "ari:cloud:bitbucket::workspace/a1b2c3d4-0001-4000-8000-00000000000a"
+WORKSPACE_ID = "{A1B2C3D4-0001-4000-8000-00000000000a}"
 WORKSPACES = PRESETS["bitbucket"].extra_audience
 """What Bitbucket appends to the audience that a step asks for."""
 
@@ -613,6 +614,22 @@ CLAIMS = [
             "api://AzureADTokenExchange",
         )
     ],
+    *[
+        claim(
+            f"aud of the workspace beside ours, of workspace {named}",
+            R.AUDIENCE_MISMATCH,
+            {"extra_audience": WORKSPACES},
+            aud=[AUDIENCE, WORKSPACE],
+            workspaceUuid=workspace,
+        )
+        for named, workspace in (
+            ("another", "{a1b2c3d4-0001-4000-8000-00000000000b}"),
+            ("unknown", OMIT),
+            ("null", None),
+            ("empty", ""),
+            ("a list", [WORKSPACE_ID]),
+        )
+    ],
     claim(
         "aud of others only, extra audiences allowed", R.AUDIENCE_MISMATCH, {"allow_extra_audiences": True}, aud=[OTHER]
     ),
@@ -624,7 +641,13 @@ CLAIMS = [
         aud=[AUDIENCE, 7],
     ),
     *[
-        claim(f"aud {named}", R.AUDIENCE_MISMATCH, {"extra_audience": WORKSPACES}, aud=audiences)
+        claim(
+            f"aud {named}",
+            R.AUDIENCE_MISMATCH,
+            {"extra_audience": WORKSPACES},
+            aud=audiences,
+            workspaceUuid=WORKSPACE_ID,
+        )
         for named, audiences in (
             ("that the platform appends, alone", [WORKSPACE]),
             ("that the platform appends, as text", WORKSPACE),
@@ -762,9 +785,11 @@ GOOD: list[tuple[str, Callable[[Forge], str], dict[str, Any]]] = [
     ("with aud as a list of one", lambda f: f.token(f.claims(aud=[AUDIENCE])), {}),
     ("with further audiences, where allowed", lambda f: f.token(f.claims(aud=[OTHER, AUDIENCE])),
      {"allow_extra_audiences": True}),
-    ("with the audience that the platform appends", lambda f: f.token(f.claims(aud=[AUDIENCE, WORKSPACE])),
+    ("with the audience that the platform appends",
+     lambda f: f.token(f.claims(aud=[AUDIENCE, WORKSPACE], workspaceUuid=WORKSPACE_ID)),
      {"extra_audience": WORKSPACES}),
-    ("with the audience that the platform puts first", lambda f: f.token(f.claims(aud=[WORKSPACE, AUDIENCE])),
+    ("with the audience that the platform puts first",
+     lambda f: f.token(f.claims(aud=[WORKSPACE, AUDIENCE], workspaceUuid=WORKSPACE_ID)),
      {"extra_audience": WORKSPACES}),
     ("without the audience that the platform may append", lambda f: f.token(f.claims(aud=AUDIENCE)),
      {"extra_audience": WORKSPACES}),

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from vending.connection import Cause
 from vending.errors import Reason
 from vending.oidc.discovery import Failure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from vending.policy.providers.preset import Form
 
 POLICY: Final = (
     "A file: check VENDING_POLICY. A blob: give the app's identity Storage Blob Data Reader on its container, and let "
@@ -19,22 +22,79 @@ REPLAY_TABLE: Final = (
     "Create the table, give the app's identity Storage Table Data Contributor on it, and let the app reach the storage "
     "account."
 )
-_UNREACHED: Final = "Let the app reach the issuer (outbound rules, DNS), or write its keys into the policy with jwks."
+CONNECTION: Final[Mapping[Cause, str]] = {
+    Cause.DNS: "Check the host's name; where it is private, link its DNS zone to the app's network.",
+    Cause.REFUSED: "Check host and port, and that the server runs.",
+    Cause.NO_ROUTE: "Give the app's network a route to the host (outbound rules, peering, private endpoint).",
+    Cause.TIMED_OUT: "Let the app reach the host (outbound rules, its firewall), or find out why the server is slow.",
+    Cause.RESET: "Something between hangs up: see the server's log, and firewalls that inspect TLS.",
+    Cause.NOT_HTTP: "Check host and port: what answers there is no web server.",
+    Cause.BAD_CODING: "The server must honour Accept-Encoding: identity.",
+    Cause.TLS_EXPIRED: "Renew the expired certificate, be it the server's, an intermediate's or the authority's.",
+    Cause.TLS_NOT_YET_VALID: "Check the clock of this machine and that of whoever issued the certificate.",
+    Cause.TLS_UNKNOWN_AUTHORITY: "Let the server send its intermediate certificates; where its authority is private, "
+    "set SSL_CERT_FILE to a PEM file of the authorities to trust.",
+    Cause.TLS_WRONG_NAME: "Write the name that the certificate's subjectAltName has, or issue one for this name.",
+    Cause.TLS_WEAK: "Issue certificates with RSA keys of 2,048 bits or more, or EC keys, signed with SHA-256.",
+    Cause.TLS_BAD_CHAIN: "Issue the certificate anew: for servers, by an authority that may sign it (basicConstraints, "
+    "keyUsage, path length, name constraints).",
+    Cause.TLS_BAD_CERTIFICATE: "Look at what the server sends with openssl s_client, and issue its certificate anew.",
+    Cause.TLS_CLIENT_CERTIFICATE: "The service has no client certificate; let the server ask for none at this address.",
+    Cause.TLS_NOT_SPOKEN: "Check the port: this one does not speak https.",
+    Cause.TLS_HANDSHAKE: "The server must speak TLS 1.2 or 1.3 with forward secrecy.",
+    Cause.BAD_TRUST: "The file of SSL_CERT_FILE, or the directory of SSL_CERT_DIR, must hold PEM certificates.",
+    Cause.BAD_ADDRESS: "Check how the address is written.",
+    Cause.UNKNOWN: "Let the app reach the host (outbound rules, DNS).",
+}
+"""What fixes a failure below HTTP, whoever was called."""
+_OR_STATIC: Final = "or write its keys into the policy with jwks"
+ISSUER_CONNECTION: Final[Mapping[Cause, str]] = {
+    **CONNECTION,
+    **{
+        cause: f"{CONNECTION[cause][:-1]}; {_OR_STATIC}."
+        for cause in (Cause.DNS, Cause.REFUSED, Cause.NO_ROUTE, Cause.TIMED_OUT, Cause.TLS_CLIENT_CERTIFICATE)
+    },
+    Cause.TLS_UNKNOWN_AUTHORITY: "Let the server send its intermediate certificates; where its authority is private, "
+    "write that one's certificate at the issuer with ca or ca_file.",
+    Cause.BAD_TRUST: "Write PEM certificates at the issuer with ca or ca_file, or correct SSL_CERT_FILE.",
+}
+"""The same for an issuer, whose authority and keys can be written into the policy."""
 _SAY_WHERE: Final = "Write the issuer exactly as its discovery document and its tokens have it."
 NO_USABLE_KEY: Final = "The issuer must publish a key with a kid: RSA of 2048 bits or more, an EC key, or EdDSA."
+UNUSABLE_KEY: Final = "Tokens that name this key are refused: let the issuer publish one that can be used in its place."
+PRIVATE_KEY: Final = (
+    "Whoever has read it can sign as this issuer: switch the issuer off (enabled: false) until the key pair is "
+    "replaced, and only its public half published."
+)
+ALGORITHMS: Final = "List the algorithm that the issuer signs with under algorithms."
 ISSUER: Final[Mapping[Failure, str]] = {
-    Failure.UNREACHABLE: _UNREACHED,
-    Failure.TIMED_OUT: _UNREACHED,
+    Failure.UNREACHABLE: ISSUER_CONNECTION[Cause.UNKNOWN],
+    Failure.TIMED_OUT: ISSUER_CONNECTION[Cause.TIMED_OUT],
     Failure.TOO_LARGE: "The answer is no discovery document or key set; check the issuer's URL.",
     Failure.REDIRECT_REFUSED: "Redirects to another host are not followed; write the issuer that its tokens name.",
-    Failure.BAD_STATUS: "Check the issuer's URL; where it needs a login to be read, write its keys with jwks.",
-    Failure.BAD_ADDRESS: "Issuers and their key sets must be https, without a user name or a fragment.",
-    Failure.BAD_DISCOVERY: _SAY_WHERE,
+    Failure.BAD_STATUS: f"Check the issuer's URL; where a document needs a login, let everybody read it, {_OR_STATIC}.",
+    Failure.BAD_ADDRESS: "The issuer must publish its keys at an https URL with a host name, without user name or "
+    f"fragment, and name that as jwks_uri; {_OR_STATIC}.",
+    Failure.BAD_DISCOVERY: "Check the issuer's URL: its discovery document must be there, as JSON in UTF-8 with issuer "
+    f"and jwks_uri, and readable without a login; {_OR_STATIC}.",
     Failure.ISSUER_MISMATCH: _SAY_WHERE,
-    Failure.BAD_KEY_SET: "What jwks_uri points to is no key set; tell the issuer's operator.",
+    Failure.BAD_KEY_SET: "What jwks_uri points to must be a JWK set, as JSON in UTF-8 and readable without a login: "
+    f"tell those who run the issuer, {_OR_STATIC}.",
     Failure.NO_KEYS: NO_USABLE_KEY,
     Failure.NO_USABLE_KEY: NO_USABLE_KEY,
 }
+
+
+def connection(cause: Cause | None, otherwise: str) -> str:
+    """Return what fixes a failure below HTTP; `otherwise` where it was none, or tells nothing."""
+    return otherwise if cause is None or cause is Cause.UNKNOWN else CONNECTION[cause]
+
+
+def fixed_audience(form: Form) -> str:
+    """Return what to write for an issuer whose tokens have an audience that nobody can choose."""
+    return f"Write audience at this issuer as its tokens have it, for example {form.example}."
+
+
 NO_IDENTITY_ENDPOINT: Final = (
     "IDENTITY_ENDPOINT is not set: switch the app's managed identity on, and run doctor where the app runs; on a "
     "laptop use a policy whose registries name an identity of type developer."

@@ -21,10 +21,11 @@ from vending.acr.scope import CATALOG, Scope, repository
 from vending.acr.target import Target
 from vending.cli import advice
 from vending.clock import Clock
+from vending.connection import SENTENCES
 from vending.entra.credentials import EntraTokens, IdentityFailure
 from vending.entra.identity import Identity
 from vending.errors import Reason, Refusal, quote
-from vending.http_client import Http
+from vending.http_client import Http, Unanswered
 from vending.oidc.discovery import KeysNotFetched, fetch_key_set
 from vending.oidc.keys import parse_key_set
 from vending.policy import Policy
@@ -33,9 +34,10 @@ from vending.policy_store import STORAGE_AUDIENCE, Unavailable
 from vending.wiring import own_identity, policy_source, replay_store
 
 if TYPE_CHECKING:
+    from vending.connection import Cause
     from vending.oidc.keys import KeySet
     from vending.oidc.types import Issuer
-    from vending.policy import Registry
+    from vending.policy import PolicyIssuer, Registry
     from vending.policy.engine.globs import Glob
     from vending.settings import Settings
 
@@ -85,7 +87,8 @@ class Diagnosis:
         try:
             fetched = await policy_source(self._settings, self._http, self._storage_token).fetch(in_force=None)
         except Unavailable as error:
-            yield Finding("policy", str(self._settings.policy), "error", str(error), advice.POLICY)
+            mend = advice.connection(error.cause, advice.POLICY)
+            yield Finding("policy", str(self._settings.policy), "error", str(error), mend)
             return
         if fetched is None:  # A source that was never asked before always answers with a policy.
             raise RuntimeError("the policy's source has nothing to say")
@@ -108,7 +111,7 @@ class Diagnosis:
     def _checks(self, policy: Policy) -> Iterable[Callable[[], Awaitable[list[Finding]]]]:
         yield self._replay_store
         for issuer in policy.issuers.values():
-            yield _bind(self._issuer, issuer.verification)
+            yield _bind(self._issuer, issuer)
         for name in policy.identities:
             used = [registry for registry in policy.registries.values() if registry.identity == name]
             if used:
@@ -137,14 +140,15 @@ class Diagnosis:
         try:
             await store.is_claimed(secrets.token_hex(32))
         except Refusal as refusal:
-            return [
-                Finding("replay store", self._settings.replay_table, "error", refusal.description, advice.REPLAY_TABLE)
-            ]
+            message, cause = _heard(refusal)
+            mend = advice.connection(cause, advice.REPLAY_TABLE)
+            return [Finding("replay store", self._settings.replay_table, "error", message, mend)]
         return [Finding("replay store", self._settings.replay_table, "ok", "the table can be read")]
 
     # --- Issuers
 
-    async def _issuer(self, issuer: Issuer) -> list[Finding]:
+    async def _issuer(self, entry: PolicyIssuer) -> list[Finding]:
+        issuer = entry.verification
         if not issuer.enabled:
             return [Finding("issuer", issuer.name, "warning", "switched off by the policy (enabled: false)")]
         self._say(f"issuer {issuer.name}")
@@ -157,8 +161,9 @@ class Diagnosis:
                 )
                 where = "published"
         except KeysNotFetched as error:
-            return [Finding("issuer", issuer.name, "error", error.detail, advice.ISSUER[error.failure])]
-        return [_keys(issuer, keys, where)]
+            mend = advice.ISSUER_CONNECTION.get(error.cause) if error.cause else None
+            return [Finding("issuer", issuer.name, "error", error.detail, mend or advice.ISSUER[error.failure])]
+        return [*_audience(entry), *_keys(issuer, keys, where)]
 
     # --- Identities and their registries
 
@@ -201,7 +206,10 @@ class Diagnosis:
     def _no_token(self, identity: Identity, refusal: Refusal) -> tuple[str, str]:
         """Say what was heard, and what to do about it."""
         failure = refusal if isinstance(refusal, IdentityFailure) else None
-        heard = [] if failure is None else [str(failure.status or ""), failure.entra_error or "", failure.error]
+        cause = "" if failure is None or failure.cause is None else SENTENCES[failure.cause]
+        heard = (
+            [] if failure is None else [str(failure.status or ""), failure.entra_error or "", cause or failure.error]
+        )
         message = f"{identity.kind}: {refusal.description} ({', '.join(word for word in heard if word)})"
         if failure is not None and failure.entra_error in advice.ENTRA:
             return message, advice.ENTRA[failure.entra_error]
@@ -210,6 +218,8 @@ class Diagnosis:
             return message, advice.NO_IDENTITY_ENDPOINT
         # In the first minutes after a deployment that may pass; what doctor is asked about has stayed.
         stays = needs_endpoint and failure is not None and failure.status in {400, 403, 404}
+        if failure is not None and failure.cause is not None and not needs_endpoint:
+            return message, advice.connection(failure.cause, advice.AUTHORITY_UNAVAILABLE)
         if refusal.reason is Reason.IDENTITY_UNAVAILABLE and not stays:
             return message, advice.IDENTITY_UNAVAILABLE.get(identity.kind, advice.AUTHORITY_UNAVAILABLE)
         return message, advice.IDENTITY_NOT_SET_UP[identity.kind]
@@ -282,20 +292,49 @@ def _inserted(insertion: Insertion) -> str:
     return min(insertion.table.values(), default="doctor") if insertion.table is not None else "doctor"
 
 
-def _keys(issuer: Issuer, keys: KeySet, where: str) -> Finding:
-    usable = {algorithm for key in keys.keys for algorithm in key.algorithms}
-    count = f"{len(keys.keys)} usable key{'' if len(keys.keys) == 1 else 's'} {where}"
-    problems = "".join(f"; {problem}" for problem in keys.problems[:3])
+def _audience(entry: PolicyIssuer) -> Iterable[Finding]:
+    """Compare the audience that the policy demands with the one that a platform gives no choice about."""
+    issuer = entry.verification
+    for address in entry.preset.addresses:
+        fixed = address.audience
+        if fixed is not None and address.pattern.fullmatch(issuer.url) and not fixed.admits(issuer.audience):
+            message = f"aud of its tokens {fixed.says}, so none has {quote(issuer.audience)}, as the policy demands"
+            yield Finding("issuer", issuer.name, "error", message, advice.fixed_audience(fixed))
+
+
+def _keys(issuer: Issuer, keys: KeySet, where: str) -> Iterable[Finding]:
+    """Say how many keys can be used, and of each other one why not."""
+    idle = keys.without_use(issuer.algorithms)
+    fitting = len(keys.keys) - len(idle)
+    listed = ", ".join(sorted(issuer.algorithms))
+    message = f"{len(keys.keys)} usable key{'' if len(keys.keys) == 1 else 's'} {where}"
     if not keys.keys:
-        return Finding("issuer", issuer.name, "error", count + problems, advice.NO_USABLE_KEY)
-    if not usable & issuer.algorithms:
-        listed = ", ".join(sorted(issuer.algorithms))
-        mend = f"None is for {listed}; list the issuer's own algorithm under algorithms."
-        return Finding("issuer", issuer.name, "error", count + problems, mend)
-    return Finding("issuer", issuer.name, "ok", count + problems)
+        yield Finding("issuer", issuer.name, "error", message, advice.NO_USABLE_KEY)
+    elif not fitting:
+        own = ", ".join(sorted({algorithm for key in idle for algorithm in key.algorithms}))
+        message += f", and none is for {listed}, as the policy demands, but for {own}"
+        yield Finding("issuer", issuer.name, "error", message, advice.ALGORITHMS)
+    else:
+        yield Finding("issuer", issuer.name, "ok", message)
+    for key in keys.unusable:
+        mend = advice.PRIVATE_KEY if key.private else advice.UNUSABLE_KEY
+        yield Finding("issuer", issuer.name, "error" if key.private else "warning", str(key), mend)
+    for spare in idle if fitting else ():
+        own = ", ".join(sorted(spare.algorithms))
+        message = f"kid {quote(spare.kid)} is for {own}, and the policy lists {listed}: tokens of this key are refused"
+        yield Finding("issuer", issuer.name, "warning", message, advice.ALGORITHMS)
+
+
+def _heard(refusal: Refusal) -> tuple[str, Cause | None]:
+    """Return what an operator may know beyond what a caller is told."""
+    if isinstance(refusal, Unanswered):
+        return refusal.detail, refusal.cause
+    return refusal.description, None
 
 
 def _not_minted(registry: Registry, refusal: Refusal, roles: Roles, held: _Held) -> tuple[str, str]:
+    if isinstance(refusal, Unanswered):
+        return refusal.detail, advice.connection(refusal.cause, advice.REGISTRY[refusal.reason])
     failure = refusal if isinstance(refusal, RegistryFailure) else None
     said = "" if failure is None else ", ".join(word for word in (failure.code, failure.detail) if word)
     status = "" if failure is None else f" (HTTP {failure.status}{f': {said}' if said else ''})"

@@ -6,7 +6,7 @@ The rules are the table `CHECKS`, run in its order; each check looks at one clai
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from vending.errors import Reason, Refusal, quote
@@ -47,7 +47,7 @@ def _check_audience(claims: Claims, issuer: Issuer, now: float) -> None:
     audiences = audience if isinstance(audience, list) else [audience]
     if not all(isinstance(value, str) for value in audiences):
         raise _invalid("aud", "is not a string or a list of strings")
-    if not _is_ours(audiences, issuer):
+    if not _is_ours(audiences, claims, issuer):
         # A token with further audiences may have been taken from a service that they name, and replayed here.
         raise Refusal(
             Reason.AUDIENCE_MISMATCH,
@@ -56,12 +56,12 @@ def _check_audience(claims: Claims, issuer: Issuer, now: float) -> None:
         )
 
 
-def _is_ours(audiences: list[object], issuer: Issuer) -> bool:
+def _is_ours(audiences: Sequence[object], claims: Claims, issuer: Issuer) -> bool:
     if issuer.allow_extra_audiences:
         return issuer.audience in audiences
     appended = issuer.extra_audience
-    ours = [value for value in audiences if appended is None or not appended.fullmatch(str(value))]
-    return ours == [issuer.audience] or audiences == [issuer.audience]
+    ours = [value for value in audiences if appended is None or not appended.is_of(str(value), claims)]
+    return ours == [issuer.audience]
 
 
 def _check_expiry(claims: Claims, issuer: Issuer, now: float) -> None:

@@ -52,6 +52,23 @@ class VerifiedClaims:
         return value if isinstance(value, str) else None
 
 
+@dataclass(frozen=True, slots=True)
+class AppendedAudience:
+    """Describe what a platform appends to the audience that a job asks for: the tenant, as a claim has it too.
+
+    `pattern` matches the whole of it; its group `tenant` must equal the claim `claim`, but for braces and case.
+    """
+
+    pattern: re.Pattern[str]
+    claim: str
+
+    def is_of(self, audience: str, claims: Claims) -> bool:
+        """Return whether this audience was appended for the tenant of these claims; never where that is not known."""
+        found = self.pattern.fullmatch(audience)
+        tenant = claims.get(self.claim)
+        return found is not None and isinstance(tenant, str) and tenant.strip("{}").lower() == found["tenant"].lower()
+
+
 Replay: TypeAlias = Literal["once", "reuse"]
 
 
@@ -61,8 +78,8 @@ class Issuer:
 
     `url` is compared with `iss` character by character; `max_token_lifetime` is in seconds. With `static_keys` (a JWK
     set, RFC 7517 section 5, already parsed as JSON) nothing is ever fetched. `ca_pem` replaces the public certificate
-    authorities for this issuer alone. `extra_audience` matches what the platform appends to the audience that a
-    job asks for, which is accepted beside ours and never instead of it.
+    authorities for this issuer alone. `extra_audience` is what the platform appends to the audience that a job
+    asks for, which is accepted beside ours and never instead of it.
     """
 
     name: str
@@ -73,6 +90,6 @@ class Issuer:
     replay: Replay
     enabled: bool = True
     allow_extra_audiences: bool = False
-    extra_audience: re.Pattern[str] | None = None
+    extra_audience: AppendedAudience | None = None
     static_keys: Claims | None = field(default=None, repr=False)
     ca_pem: str | None = field(default=None, repr=False)

@@ -6,6 +6,7 @@ import datetime
 import re
 from typing import Final
 
+from vending.oidc.types import AppendedAudience
 from vending.policy.providers.forms import BRACED_GUID, GUID
 from vending.policy.providers.preset import (
     HOUR,
@@ -69,7 +70,9 @@ PRESET: Final = Preset(
     job=("pipelineUuid", "pipelineRunUuid", "stepUuid", "branchName"),
     claims=_CLAIMS,
     # https://www.atlassian.com/blog/bitbucket/bitbucket-pipelines-oidc-now-supports-multiple-audiences
-    extra_audience=re.compile(rf"ari:cloud:bitbucket::workspace/{GUID.pattern.pattern}"),
+    extra_audience=AppendedAudience(
+        re.compile(rf"ari:cloud:bitbucket::workspace/(?P<tenant>{GUID.pattern.pattern})"), "workspaceUuid"
+    ),
     units=frozenset({"repositoryUuid"}),
     gates={"branchName": Gate.BRANCH, "deploymentEnvironmentUuid": Gate.ENVIRONMENT},
     deep=frozenset({"branchName"}),

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 if TYPE_CHECKING:
-    from vending.oidc.types import Claims, Replay
+    from vending.oidc.types import AppendedAudience, Claims, Replay
 
 MINUTE: Final = 60
 HOUR: Final = 60 * MINUTE
@@ -162,7 +162,7 @@ class Preset:
     - `personal` claims describe a person and stay out of the audit log; `job` claims lead to the very run.
     - `claims` are the claims that the provider sends; those that begin with one of `prefixes` are text; `other` is the
       type of all remaining ones, where it is certain.
-    - `extra_audience` matches what the platform appends to the audience that a job asks for.
+    - `extra_audience` is what the platform appends to the audience that a job asks for.
     - `relations` hold for every token.
     - `units` are the identity claims that name one repository, project, pipeline or account, not all of a tenant's.
     - `gates` are the claims by which a rule can tell reviewed code from any; empty where the provider has none.
@@ -198,7 +198,7 @@ class Preset:
     claims: Mapping[str, Claim] = field(default_factory=dict)
     prefixes: tuple[str, ...] = ()
     other: ClaimType | None = None
-    extra_audience: re.Pattern[str] | None = None
+    extra_audience: AppendedAudience | None = None
     relations: tuple[Relation, ...] = ()
     units: frozenset[str] = frozenset()
     gates: Mapping[str, Gate] = field(default_factory=dict)
