@@ -234,3 +234,23 @@ async def test_expired_credentials_are_forgotten(cache: RenewingCache[str], sour
 
 def test_credential_keeps_its_secret_out_of_its_repr() -> None:
     assert "hunter2" not in repr(Credential("hunter2", 1.0))
+
+
+async def test_wall_time_that_is_set_back_makes_no_credential_live_longer(
+    cache: RenewingCache[str], source: Source, hands: Hands
+) -> None:
+    first = await cache.get("a", source)
+    hands.turn(HOUR - EXPIRY_MARGIN_SECONDS + 1)
+    hands.wall -= HOUR
+    assert await cache.get("a", source) is not first
+
+
+async def test_wall_time_that_is_set_back_leaves_renewals_their_time(
+    cache: RenewingCache[str], source: Source, hands: Hands
+) -> None:
+    await cache.get("a", source)
+    hands.wall -= 10 * HOUR
+    hands.turn(HOUR / 2)
+    await cache.get("a", source)
+    await settle()
+    assert source.calls == 2

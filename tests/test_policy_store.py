@@ -341,6 +341,27 @@ async def test_side_file_that_changes_while_the_policy_is_read_is_read_again(tmp
     assert issuer.verification.static_keys == new
 
 
+async def test_policy_that_changes_while_it_is_read_and_back_again_is_not_taken_for_what_was_read(
+    tmp_path: Path,
+) -> None:
+    """What is in force must be what the file says, also where its content is that of before the read."""
+    path = tmp_path / "policy.json"
+    os.mkfifo(path)
+
+    def hand_out(*contents: bytes) -> None:
+        for content in contents:
+            with path.open("wb") as pipe:
+                pipe.write(content)
+            time.sleep(0.2)
+        path.unlink()
+        path.write_bytes(contents[0])
+
+    watch = Watch(FileSource(path, Environment()))
+    _, first = await asyncio.gather(asyncio.to_thread(hand_out, NARROW, WIDE), watch.store.get())
+    assert grants(first, "web/secret")
+    assert not grants(await watch.after(REFRESH), "web/secret")
+
+
 async def test_failure_that_nobody_foresaw_keeps_the_last_good_policy_and_is_logged(
     file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

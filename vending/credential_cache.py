@@ -18,7 +18,7 @@ from vending.single_flight import SingleFlight
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Hashable
 
-    from vending.clock import Clock
+    from vending.clock import Clock, Mark
 
 K = TypeVar("K", bound="Hashable")
 
@@ -45,9 +45,13 @@ class Credential:
 
 @dataclass(slots=True)
 class _Entry:
+    """Hold a credential, when it was loaded and how long it lived from then on, and when to try to renew it."""
+
     credential: Credential
-    renew_at: float
-    not_before: float = 0.0
+    loaded: Mark
+    life: float
+    renew_from: float = 0.0
+    """On the monotonic clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +87,9 @@ class RenewingCache(Generic[K]):
             if standing is not None:
                 raise Refusal(standing.reason, standing.description)
             return await self._flights.wait(key, lambda: self._load(key, load))
-        now = self._clock.now()
-        if now >= max(entry.renew_at, entry.not_before):
-            entry.not_before = now + _RENEWAL_PAUSE_SECONDS
+        moment = self._clock.monotonic()
+        if self._clock.since(entry.loaded) >= entry.life * _RENEW_AT_FRACTION and moment >= entry.renew_from:
+            entry.renew_from = moment + _RENEWAL_PAUSE_SECONDS
             self._flights.start(key, lambda: self._renew(key, load))
         return entry.credential
 
@@ -114,7 +118,8 @@ class RenewingCache(Generic[K]):
 
     def _usable(self, key: K) -> bool:
         entry = self._entries.get(key)
-        return entry is not None and self._clock.now() < entry.credential.expires_at - EXPIRY_MARGIN_SECONDS
+        # By the clock on which more time has passed: wall time that was set back makes no credential live longer.
+        return entry is not None and self._clock.since(entry.loaded) < entry.life - EXPIRY_MARGIN_SECONDS
 
     def _standing(self, key: K) -> _Refused | None:
         last = self._last_refusal(key)
@@ -136,10 +141,10 @@ class RenewingCache(Generic[K]):
                 self._refused[key] = _Refused(refusal.reason, refusal.description, self._clock.monotonic(), number)
             raise
         self._refused.pop(key, None)
-        now = self._clock.now()
-        for stale in [k for k, entry in self._entries.items() if entry.credential.expires_at <= now]:
+        loaded = self._clock.mark()
+        for stale in [k for k, entry in self._entries.items() if self._clock.since(entry.loaded) >= entry.life]:
             del self._entries[stale]
-        self._entries[key] = _Entry(credential, now + (credential.expires_at - now) * _RENEW_AT_FRACTION)
+        self._entries[key] = _Entry(credential, loaded, credential.expires_at - loaded.now)
         return credential
 
     async def _renew(self, key: K, load: Callable[[], Coroutine[Any, Any, Credential]]) -> Credential:
@@ -149,7 +154,7 @@ class RenewingCache(Generic[K]):
             entry = self._entries.get(key)
             if entry is not None and isinstance(error, Refusal) and error.retry_after is not None:
                 pause = min(max(error.retry_after, _RENEWAL_PAUSE_SECONDS), _LONGEST_PAUSE_SECONDS)
-                entry.not_before = self._clock.now() + pause
+                entry.renew_from = self._clock.monotonic() + pause
             note(
                 logging.WARNING,
                 "renewal_failed",

@@ -7,6 +7,7 @@ falls back from a configured policy to another one.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import sys
 import time
@@ -39,7 +40,7 @@ _MAX_BYTES: Final = 32 * 1024 * 1024 + 1
 _FETCH_SECONDS: Final = 10.0
 _BAD_FILE_SECONDS: Final = 5.0
 """A file that cannot be used is not parsed again for each request, unless it changes."""
-_LONGEST_CHECK_SECONDS: Final = 2.0
+LONGEST_CHECK_SECONDS: Final = 2.0
 """How long a request waits for a check while there is a policy that may be used: longer than a healthy source takes."""
 _FIRST_PAUSE_SECONDS: Final = 5.0
 _LONGEST_PAUSE_SECONDS: Final = 60.0
@@ -105,13 +106,18 @@ class FileSource:
         except PolicyError as error:
             self._bad = (content, time.monotonic(), error)
             raise
-        # What counts is what was read, so that a change meanwhile is found next time.
-        return Fetched(policy, found + policy.files_sha256)
+        # What counts is what was read, so that a change meanwhile is found next time, and one that is undone too.
+        if self._path.is_dir():
+            if self._digest_of_policy() != found:
+                raise Unavailable(f"{self._path.name} changed while it was read")
+            return Fetched(policy, found + policy.files_sha256)
+        return Fetched(policy, policy.sha256 + policy.files_sha256)
 
     def _digest_of_policy(self) -> str:
         try:
-            names = [path for path in self._path.iterdir() if path.is_file()] if self._path.is_dir() else [self._path]
-            return digest_of_files({path: path.read_bytes() for path in names})
+            if not self._path.is_dir():
+                return hashlib.sha256(self._path.read_bytes()).hexdigest()
+            return digest_of_files({path: path.read_bytes() for path in self._path.iterdir() if path.is_file()})
         except OSError as error:
             message = f"{self._path.name}: {error.strerror or type(error).__name__}"
             raise Unavailable(message, refused=isinstance(error, PermissionError)) from None
@@ -232,6 +238,7 @@ class PolicyStore:
         refresh_seconds: float,
         max_stale_seconds: float,
         on_change: Callable[[Policy], None],
+        wait_seconds: float = LONGEST_CHECK_SECONDS,
     ) -> None:
         self.source = source.kind
         self.reload_failure: ReloadFailure | None = None
@@ -241,6 +248,7 @@ class PolicyStore:
         self._refresh_seconds = refresh_seconds
         self._max_stale_seconds = max_stale_seconds
         self._on_change = on_change
+        self._wait_seconds = wait_seconds
         self._in_force: _InForce | None = None
         self._checked: Mark | None = None
         self._pause_seconds = 0.0
@@ -260,7 +268,7 @@ class PolicyStore:
         elif "load" in self._flight or self._since_check() >= self._refresh_seconds:
             check = self._flight.start("load", self._check)
             if age > 2 * self._refresh_seconds:
-                await asyncio.wait([check], timeout=_LONGEST_CHECK_SECONDS)
+                await asyncio.wait([check], timeout=self._wait_seconds)
         if self._in_force is None or self.age_seconds() > self._max_stale_seconds:
             raise Refusal(Reason.POLICY_UNAVAILABLE, retry_after=self._pause_left() or None)
         return self._in_force.fetched.policy

@@ -15,7 +15,14 @@ from vending.judge import Judge
 from vending.oidc.verify import Verifier
 from vending.operations_log import note
 from vending.policy import Environment
-from vending.policy_store import STORAGE_AUDIENCE, BlobSource, FileSource, PolicySource, PolicyStore
+from vending.policy_store import (
+    LONGEST_CHECK_SECONDS,
+    STORAGE_AUDIENCE,
+    BlobSource,
+    FileSource,
+    PolicySource,
+    PolicyStore,
+)
 from vending.rate_limit import RateLimiter
 from vending.recorder import Recorder
 from vending.replay.guard import ReplayGuard
@@ -50,6 +57,7 @@ def build(settings: Settings) -> Service:
         refresh_seconds=settings.policy_refresh_seconds,
         max_stale_seconds=settings.policy_max_stale_seconds,
         on_change=on_change,
+        wait_seconds=min(LONGEST_CHECK_SECONDS, settings.deadline_seconds / 2),
     )
     recorder = Recorder(clock, start(settings), settings.deadline_seconds)
     vendor = Vendor(
