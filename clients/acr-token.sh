@@ -794,6 +794,8 @@ docker_directory() {
     config=$HOME/.docker
   fi
   case $config in /* | [A-Za-z]:[/\\]*) ;; *) config=$PWD/$config ;; esac
+  # In Git's bash on Windows: docker is a native program, and knows no /c/Users.
+  if command -v cygpath >/dev/null 2>&1; then config=$(cygpath -m "$config"); fi
 }
 
 # Copy the configuration in force into a directory of this job's own. The rest of the original (cli-plugins, buildx,

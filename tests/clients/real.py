@@ -82,13 +82,14 @@ def docker(place: Place, image: str) -> Commands:
 
 
 def skopeo(place: Place, image: str) -> Commands:
-    """Push and pull with skopeo."""
+    """Push, pull and copy with skopeo."""
     copy = [str(tools.ensure(tools.SKOPEO)), "--insecure-policy", "copy"]
     archive = f"docker-archive:{docker_archive(place.directory / 'skopeo.tar', image)}"
     back = f"dir:{place.directory}/skopeo-pulled"
     return [
         [*copy, "--dest-tls-verify=false", archive, f"docker://{image}"],
         [*copy, "--src-tls-verify=false", f"docker://{image}", back],
+        [*copy, "--src-tls-verify=false", "--dest-tls-verify=false", f"docker://{image}", f"docker://{image}-copy"],
     ]
 
 
@@ -145,12 +146,13 @@ def oras(place: Place, image: str) -> Commands:
 
 
 def regctl(place: Place, image: str) -> Commands:
-    """Push, pull and copy with regctl."""
+    """Push, pull, attach to and copy with regctl."""
     program = [str(go_clients("everyday") / "regctl"), "--host", f"reg={place.registry},tls=disabled"]
     archive = docker_archive(place.directory / "regctl.tar", image)
     return [
         [*program, "image", "import", image, str(archive)],
         [*program, "image", "export", image, str(place.directory / "regctl-pulled.tar")],
+        [*program, "artifact", "put", "--artifact-type", "text/x", "--file", str(archive), "--subject", image],
         [*program, "image", "copy", image, f"{image}-copy"],
     ]
 

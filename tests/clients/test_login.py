@@ -36,7 +36,7 @@ def job(directory: Path, service: Server, **more: str) -> dict[str, str]:
     """Return the environment of a job that has an OIDC token in a variable."""
     (directory / "home" / ".docker").mkdir(parents=True, exist_ok=True)
     given = {"ACR_VENDING_URL": service.url, "ACR_VENDING_ID_TOKEN": token_for(service.url), **FAST}
-    return base_environment(directory / "home", **given, **more)
+    return {**base_environment(directory / "home", **given), **more}
 
 
 def log_in(program: str, environment: dict[str, str], directory: Path) -> subprocess.CompletedProcess[str]:
@@ -307,6 +307,15 @@ def test_a_directory_of_the_jobs_own_leaves_the_original_alone(tmp_path: Path) -
     assert left == "none\n"
     assert file.read_bytes() == original
     assert not (tmp_path / "own").exists()
+
+
+def test_gits_bash_on_windows_names_the_configuration_as_docker_knows_it(tmp_path: Path) -> None:
+    with vendor(Answer(body=granted(TOKEN))) as service:
+        environment = job(tmp_path, service, PATH=path_without(tmp_path))
+        (tmp_path / "tools" / "cygpath").write_text('#!/bin/sh\n[ "$1" = -m ] && echo "$2/../.docker"\n')
+        (tmp_path / "tools" / "cygpath").chmod(0o755)
+        done = log_in("acr-token.sh", environment, tmp_path)
+    assert done.stdout == f"export DOCKER_CONFIG='{tmp_path}/home/.docker/../.docker'\n"
 
 
 def test_a_directory_of_somebody_else_is_not_written_into(tmp_path: Path) -> None:
