@@ -44,6 +44,11 @@ def test_shipped_policy_passes_strict_because_it_accepts_two_warnings() -> None:
     assert codes == {"shared_audience", "grant_everything"}, "Azure Pipelines' audience, and Flux that reads all"
 
 
+def test_the_company_of_the_tutorial_passes_strict() -> None:
+    loaded = load_with_source(ROOT / "examples" / "company" / "policy", Environment())
+    assert [str(problem) for problem in lint(loaded, NOW) if problem.severity == "warning"] == []
+
+
 def test_shipped_workflows_check_strictly() -> None:
     checks = [
         line.strip()
