@@ -9,7 +9,7 @@ WORKERS  ?= auto
 PARALLEL := -n $(WORKERS) --maxprocesses 4 --dist loadscope --no-loadscope-reorder
 QUICK    := tests/policy tests/oidc tests/acr tests/docs $(wildcard tests/test_*.py)
 
-.PHONY: help setup demo check test lint fmt bench soak fuzz lock clients clean
+.PHONY: help setup demo check test lint fmt bench soak fuzz lock clients clean accept
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -51,6 +51,9 @@ soak: $(READY) ## Run under load, faults and key rotations for SOAK_SECONDS (600
 
 fuzz: $(READY) ## Fuzz what reads untrusted input for FUZZ_SECONDS (60).
 	$(BIN)/python -m tests.fuzz --seconds $(or $(FUZZ_SECONDS),60)
+
+accept: ## Deploy into throw-away groups in Azure, hold every claim, and write acceptance.md.
+	$(PYTHON) infra/acceptance --report acceptance.md
 
 lock: ## Resolve requirements*.in into the hash-locked files, for Python 3.11 to 3.13.
 	$(PYTHON) -m venv .venv-lock

@@ -26,7 +26,7 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def test_there_is_a_workflow_for_each_purpose() -> None:
-    assert [path.stem for path in WORKFLOWS] == ["ci", "deploy", "infra", "release"]
+    assert [path.stem for path in WORKFLOWS] == ["acceptance", "ci", "deploy", "infra", "release"]
 
 
 def test_workflows_fit_githubs_schema() -> None:
@@ -79,6 +79,7 @@ def test_an_action_is_pinned_to_one_commit_everywhere() -> None:
 
 
 ALLOWED = {
+    ("acceptance", "accept"): {"contents": "read", "id-token": "write"},
     ("ci", "check"): {"contents": "read"},
     ("deploy", "package"): {"contents": "read"},
     ("deploy", "deploy"): {"actions": "read", "contents": "read", "id-token": "write"},
