@@ -1,4 +1,4 @@
-"""The doctor finds what is wrong with policy, issuers, identities and registries, and names what mends it."""
+"""The doctor finds what is wrong with policy, issuers, identities and registries, and names what fixes it."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class Patient:
         return status, json.loads(output)["findings"]
 
     def trouble(self) -> dict[str, Any]:
-        """Examine; there is exactly one thing to mend."""
+        """Examine; there is exactly one thing to fix."""
         status, findings = self.findings()
         [error] = [finding for finding in findings if finding["outcome"] == "error"]
         assert status == 1
@@ -140,7 +140,7 @@ def test_it_reads_well(patient: Patient) -> None:
     assert status == 0
     lines = output.splitlines()
     assert lines[0].startswith("ok      policy ")
-    assert lines[-1] == "0 things to mend, 2 warnings"
+    assert lines[-1] == "0 things to fix, 2 warnings"
     assert any(line.startswith("        → Set VENDING_REPLAY_STORE") for line in lines)
 
 
@@ -169,7 +169,7 @@ def test_policy_that_does_not_load_is_reported_by_line(patient: Patient) -> None
     status, output = patient.examine()
     assert status == 1
     assert f"{patient.path}:" in output
-    assert "1 thing to mend" in output
+    assert "1 thing to fix" in output
 
 
 def test_policy_that_is_not_there(patient: Patient) -> None:

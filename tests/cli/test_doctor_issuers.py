@@ -114,7 +114,7 @@ class Case:
     breaks: Change
     message: str
     advice: str
-    mends: Change = Patient.recovers
+    fixes: Change = Patient.recovers
 
     def __str__(self) -> str:
         return self.name
@@ -438,7 +438,7 @@ def treat(doctor: Doctor, patient: Patient, case: Case, outcome: str) -> None:
     told = case.message.replace("{tls}", str(patient.site.tls_port)).replace("{issuer}", patient.site.issuer_url)
     found = doctor.findings(patient, outcome)
     assert any(told in message and case.advice in advice for message, advice in found), found
-    case.mends(patient)
+    case.fixes(patient)
     assert doctor.findings(patient, outcome) == []
 
 

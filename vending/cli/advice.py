@@ -1,4 +1,4 @@
-"""What mends what `doctor` finds: sentences for operators, by what was heard. Data; checks nothing."""
+"""How to fix what `doctor` finds: sentences for operators, by what was heard. Data; checks nothing."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ _SPARE_NAME: Final = "acr-token-vending/doctor"
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Say how one thing is, and, where it is not well, what mends it."""
+    """Say how one thing is, and, where it is not well, what fixes it."""
 
     check: Subject
     name: str
@@ -87,8 +87,8 @@ class Diagnosis:
         try:
             fetched = await policy_source(self._settings, self._http, self._storage_token).fetch(in_force=None)
         except Unavailable as error:
-            mend = advice.connection(error.cause, advice.POLICY)
-            yield Finding("policy", str(self._settings.policy), "error", str(error), mend)
+            fix = advice.connection(error.cause, advice.POLICY)
+            yield Finding("policy", str(self._settings.policy), "error", str(error), fix)
             return
         if fetched is None:  # A source that was never asked before always answers with a policy.
             raise RuntimeError("the policy's source has nothing to say")
@@ -141,8 +141,8 @@ class Diagnosis:
             await store.is_claimed(secrets.token_hex(32))
         except Refusal as refusal:
             message, cause = _heard(refusal)
-            mend = advice.connection(cause, advice.REPLAY_TABLE)
-            return [Finding("replay store", self._settings.replay_table, "error", message, mend)]
+            fix = advice.connection(cause, advice.REPLAY_TABLE)
+            return [Finding("replay store", self._settings.replay_table, "error", message, fix)]
         return [Finding("replay store", self._settings.replay_table, "ok", "the table can be read")]
 
     # --- Issuers
@@ -161,8 +161,8 @@ class Diagnosis:
                 )
                 where = "published"
         except KeysNotFetched as error:
-            mend = advice.ISSUER_CONNECTION.get(error.cause) if error.cause else None
-            return [Finding("issuer", issuer.name, "error", error.detail, mend or advice.ISSUER[error.failure])]
+            fix = advice.ISSUER_CONNECTION.get(error.cause) if error.cause else None
+            return [Finding("issuer", issuer.name, "error", error.detail, fix or advice.ISSUER[error.failure])]
         return [*_audience(entry), *_keys(issuer, keys, where)]
 
     # --- Identities and their registries
@@ -235,8 +235,8 @@ class Diagnosis:
             probe = await self._minter.probe(target, entra_token, needs.scopes)
             spare = await self._minter.probe(target, entra_token, (repository(_SPARE_NAME, ACTIONS),))
         except Refusal as refusal:
-            message, mend = _not_minted(registry, refusal, roles_for(needs.actions), held)
-            return [Finding("registry", registry.name, "error", message, mend)]
+            message, fix = _not_minted(registry, refusal, roles_for(needs.actions), held)
+            return [Finding("registry", registry.name, "error", message, fix)]
         return list(_granted(registry, needs, probe, spare, held))
 
 
@@ -317,8 +317,8 @@ def _keys(issuer: Issuer, keys: KeySet, where: str) -> Iterable[Finding]:
     else:
         yield Finding("issuer", issuer.name, "ok", message)
     for key in keys.unusable:
-        mend = advice.PRIVATE_KEY if key.private else advice.UNUSABLE_KEY
-        yield Finding("issuer", issuer.name, "error" if key.private else "warning", str(key), mend)
+        fix = advice.PRIVATE_KEY if key.private else advice.UNUSABLE_KEY
+        yield Finding("issuer", issuer.name, "error" if key.private else "warning", str(key), fix)
     for spare in idle if fitting else ():
         own = ", ".join(sorted(spare.algorithms))
         message = f"kid {quote(spare.kid)} is for {own}, and the policy lists {listed}: tokens of this key are refused"
@@ -364,8 +364,8 @@ def _granted(registry: Registry, needs: Needs, probe: Probe, spare: Probe, held:
         message = f"{registry.login_server} ({mode}): grants all that was tried of what the rules grant{left_out}"
         yield Finding("registry", registry.name, "ok", message)
     if probe.service != registry.login_server and registry.service is None:
-        mend = f"Write service: {probe.service} in the policy; it saves a call that is refused at each cold start."
-        yield Finding("registry", registry.name, "warning", f"it calls itself {quote(probe.service)}", mend)
+        fix = f"Write service: {probe.service} in the policy; it saves a call that is refused at each cold start."
+        yield Finding("registry", registry.name, "warning", f"it calls itself {quote(probe.service)}", fix)
     table, least = (ABAC, roles_for(needs.actions).abac) if probe.abac else (CLASSIC, roles_for(needs.actions).classic)
     excess = {action for _, _, action in spare.granted}.difference(*(table[role] for role in least))
     if excess:

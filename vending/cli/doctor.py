@@ -1,4 +1,4 @@
-"""`doctor`: tell an operator what works, what does not, and what mends it, with the settings of the app."""
+"""`doctor`: tell an operator what works, what does not, and what fixes it, with the settings of the app."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def register(commands: Commands) -> None:
         description="Check, with the app's settings in the environment: the policy; each issuer's discovery document\n"
         "and keys; a token of each identity; for each registry the exchange, and a probe of what the rules\n"
         "grant. It changes nothing, and shows no token. What it looks at goes to standard error as it happens.",
-        exit_status="Exit status: 0 all is well (warnings are no trouble), 1 something must be mended, 2 the command "
+        exit_status="Exit status: 0 all is well (warnings are no trouble), 1 something must be fixed, 2 the command "
         "cannot run as it was called.",
     )
     parser.add_argument(
@@ -108,7 +108,7 @@ def _quiet() -> Iterator[None]:
 def _report(findings: Sequence[Finding], problems: tuple[Problem, ...]) -> Report:
     errors = sum(finding.outcome == "error" for finding in findings) + len(problems)
     warnings = sum(finding.outcome == "warning" for finding in findings)
-    summary = f"{count(errors, 'thing')} to mend, {count(warnings, 'warning')}"
+    summary = f"{count(errors, 'thing')} to fix, {count(warnings, 'warning')}"
     return Report(
         FINDINGS if errors else FINE,
         data={
