@@ -11,6 +11,7 @@ from devstack.host.app import import_app
 from devstack.host.runtime import Invocation, run_worker
 from devstack.issuer.server import IssuerServer
 from devstack.stack import PROJECT, Stack, Upstreams
+from tests.support import forwarded
 from tests.support.caller import GRANT_TYPE
 
 pytestmark = pytest.mark.e2e
@@ -60,3 +61,16 @@ def test_the_real_worker_indexes_the_app_and_vends_a_token(upstreams: Upstreams,
     assert vended.json()["scope"] == "repository:web/api:pull,push"
     assert (wrong_method.status, wrong_method.json()["reason"]) == (405, "method_not_allowed")
     assert (unknown.status, unknown.json()["reason"]) == (404, "not_found")
+
+
+def test_the_real_worker_answers_503_where_the_start_fails_and_forwards_why() -> None:
+    calls = [
+        Invocation("zz_fallback", "POST", "https://vend.contoso.example/token", headers=FORM, body=b"a=b"),
+        Invocation("zz_fallback", "GET", "https://vend.contoso.example/healthz"),
+    ]
+    run = run_worker(PROJECT, {"WEBSITE_HOSTNAME": "vend.example", "VENDING_DEADLINE_SECONDS": "soon"}, calls)
+    assert sorted(run.functions) == ["zz_fallback"]
+    assert [(answer.status, answer.json()["reason"]) for answer in run.responses] == [(503, "misconfigured")] * 2
+    logged = [event for event in forwarded.events(run.forwarded) if event["event"] == "misconfigured"]
+    assert len(logged) == 2
+    assert all("VENDING_DEADLINE_SECONDS" in event["error"] for event in logged)
