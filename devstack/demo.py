@@ -259,7 +259,11 @@ class _Demo:
         github, scope = self._stack.issuers.github, "repository:web/api:pull,push"
         an_hour_ago = time.time() - _HOUR
         someone = {"repository_id": "1", "repository_owner_id": "2", "repository": "someone/else"}
+        topic = {"ref": "refs/heads/topic"}
+        pull_request = {"ref": "refs/pull/7/merge", "event_name": "pull_request"}
         cases = [
+            ("a push from a topic branch", github.token(claims=topic), scope, "no_matching_rule"),
+            ("a push from a pull request", github.token(claims=pull_request), scope, "scope_not_granted"),
             ("a repository beyond the policy", github.token(), "repository:billing/api:push", "scope_not_granted"),
             ("an action beyond the policy", github.token(), "repository:web/api:delete", "scope_not_granted"),
             ("every repository at once", github.token(), "repository:*:pull", "wildcard_scope"),

@@ -121,6 +121,14 @@ def test_a_push_refused_for_its_branch_is_told_the_branch() -> None:
     )
 
 
+def test_of_two_rules_as_near_the_one_that_would_grant_more_is_named() -> None:
+    claims = {**GITHUB, "ref": "refs/heads/topic", "event_name": "push"}
+    pull = rule("a-pull-request", grant("web/api", actions="pull"), when={"repository_id": "1", "event_name": "x"})
+    release = rule("release", when={"repository_id": "1", "ref": "refs/heads/main", "event_name": "push"})
+    text = told(claims, pull, release, scope="repository:web/api:pull,push")
+    assert "the rule release does not match because of ref (refs/heads/topic)" in text
+
+
 def test_what_another_registry_would_grant_is_not_the_cause() -> None:
     assert "elsewhere" not in told(GITHUB, rule("elsewhere", grant("web/api", registry="dev"), when=WEB))
 

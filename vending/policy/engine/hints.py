@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass
 from heapq import merge
 from itertools import groupby, islice
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Final
 
 from vending.acr.scope import render
@@ -59,23 +59,23 @@ def hints(
 ) -> tuple[RuleHint, ...]:
     """Return what the rules about the caller make of its token, for scopes in a registry (None: all that is listed).
 
-    Those that would grant some of the scopes come first, then those nearest to matching, then by name. Rules that are
-    disabled, outside their time or in audit mode have no effect, and give no hint. At most `MAX_HINTS` are returned.
+    Those that would grant some of the scopes come first, then those nearest to matching, then those that would grant
+    the most, then by name. Rules that are disabled, outside their time or in audit mode have no effect, and give no
+    hint. At most `MAX_HINTS` are returned.
     """
     rules = policy.rules[claims.issuer]
     triggers = active_triggers(rules, claims.claims)
     filed = (next(same) for _, same in groupby(merge(*rules.by_identity.groups(claims.claims), key=_name), key=_name))
-    told = []
+    told: list[tuple[tuple[bool, int, int, str], RuleHint]] = []
     for rule in islice(filed, MAX_LOOKED_AT):
         if is_in_force(rule.span, now) and is_about(rule, claims.claims):
             failed = failed_claims(rule, rules, triggers, claims.claims)
-            grants = any(True for _ in gifts(rule, registry, scopes, claims.claims))
-            told.append(RuleHint(rule.name, not failed, failed, grants))
-    return tuple(sorted(told, key=_order)[:MAX_HINTS])
-
-
-def _order(hint: RuleHint) -> tuple[bool, int, str]:
-    return not hint.grants, len(hint.failed_claims), hint.name
+            given = {
+                (gift.name, action) for gift in gifts(rule, registry, scopes, claims.claims) for action in gift.actions
+            }
+            order = (not given, len(failed), -len(given), rule.name)
+            told.append((order, RuleHint(rule.name, not failed, failed, bool(given))))
+    return tuple(hint for _, hint in sorted(told, key=itemgetter(0))[:MAX_HINTS])
 
 
 # --- In words ---------------------------------------------------------------------------------------------------------
