@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from vending.policy import Decision, Policy, PolicyIssuer, Registry
     from vending.policy_store import PolicyStore
     from vending.rate_limit import RateLimiter
+    from vending.refusal_log import Sampler
     from vending.request import TokenRequest
 
 
@@ -48,6 +49,7 @@ class Judge:
     limiter: RateLimiter
     clock: Clock
     allow_loopback: bool
+    near_misses: Sampler
 
     async def judge(self, request: TokenRequest, trail: audit.Trail) -> Case:
         """Return the case with its decision, which may be against the caller. Raises `Refusal` for what precedes it."""
@@ -77,7 +79,7 @@ class Judge:
         peeked = peek(request.subject_token)
         issuer = policy.issuer_for(peeked.issuer)
         if issuer is None:
-            _note_near_miss(peeked.issuer, policy)
+            _note_near_miss(peeked.issuer, policy, self.near_misses)
             raise Refusal(Reason.ISSUER_UNKNOWN, f"The issuer {quote(peeked.issuer)} is not one that the policy lists.")
         trail.issuer = issuer.name
         return issuer, await self.verifier.verify(peeked, issuer.verification)
@@ -88,14 +90,16 @@ class Judge:
             raise Refusal(Reason.RATE_LIMITED, retry_after=wait)
 
 
-def _note_near_miss(url: str, policy: Policy) -> None:
+def _note_near_miss(url: str, policy: Policy, sampler: Sampler) -> None:
     """Write down both strings where an unknown issuer misses one of the policy's by a slip."""
     near = near_miss(url, policy.issuers)
     if near is not None:
         known, how = near
         shown = url[:MAX_TEXT]
         name = policy.issuers[known].name
-        note(logging.WARNING, "issuer_near_miss", issuer=name, token=shown, policy=known, difference=how)
+        if count := sampler.count(name):  # Anybody can send such a token, as often as they like.
+            fields = {"issuer": name, "token": shown, "policy": known, "difference": how}
+            note(logging.WARNING, "issuer_near_miss", **fields, count=count)
 
 
 def caller_of(issuer: PolicyIssuer, claims: VerifiedClaims) -> tuple[str, ...]:

@@ -32,27 +32,44 @@ class _Series:
     unwritten: int = 0
 
 
-class RefusalLog:
-    """Write down refusals of step 1. One for the life of the app; as many series as endpoints have reasons."""
+class Sampler:
+    """Say which of many equal things are written, and how many each record stands for."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._series: dict[tuple[str, Reason], _Series] = {}
+        self._series: dict[tuple[str, ...], _Series] = {}
 
     def __len__(self) -> int:
         return len(self._series)
 
-    def add(self, endpoint: str, reason: Reason) -> None:
-        """Count one refusal, and write it with those before it that were only counted, unless it is only counted too.
+    def count(self, *key: str) -> int:
+        """Count one, and return how many have come since the last record where it is time for one; else 0.
 
-        A new window begins with a record, which tells what the last one still had.
+        A new window begins with a record, which tells what the last one still had. There are as many series as keys.
         """
-        series = self._series.get((endpoint, reason))
+        series = self._series.get(key)
         if series is None or self._clock.since(series.since) >= WINDOW_SECONDS:
             unwritten = 0 if series is None else series.unwritten
-            series = self._series[endpoint, reason] = _Series(self._clock.mark(), unwritten=unwritten)
+            series = self._series[key] = _Series(self._clock.mark(), unwritten=unwritten)
         series.unwritten += 1
-        if series.written < FIRST or series.unwritten >= EVERY:
-            note(logging.INFO, "request_refused", endpoint=endpoint, reason=reason.value, count=series.unwritten)
-            series.written += 1
-            series.unwritten = 0
+        if series.written >= FIRST and series.unwritten < EVERY:
+            return 0
+        count, series.unwritten = series.unwritten, 0
+        series.written += 1
+        return count
+
+
+class RefusalLog:
+    """Write down refusals of step 1. One for the life of the app."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._sampler = Sampler(clock)
+
+    def __len__(self) -> int:
+        return len(self._sampler)
+
+    def add(self, endpoint: str, reason: Reason) -> None:
+        """Count one refusal, and write it, with those before it that were only counted, where it is time to."""
+        count = self._sampler.count(endpoint, reason.value)
+        if count:
+            note(logging.INFO, "request_refused", endpoint=endpoint, reason=reason.value, count=count)

@@ -25,6 +25,7 @@ from vending.policy_store import (
 )
 from vending.rate_limit import RateLimiter
 from vending.recorder import Recorder
+from vending.refusal_log import Sampler
 from vending.replay.guard import ReplayGuard
 from vending.replay.store import MemoryStore, ReplayStore
 from vending.service import Service
@@ -62,7 +63,7 @@ def build(settings: Settings) -> Service:
     recorder = Recorder(clock, start(settings), settings.deadline_seconds)
     vendor = Vendor(
         settings=settings,
-        judge=Judge(policies, verifier, RateLimiter(clock), clock, settings.allow_loopback),
+        judge=Judge(policies, verifier, RateLimiter(clock), clock, settings.allow_loopback, Sampler(clock)),
         guard=ReplayGuard(replay_store(settings, http, clock, storage_token), clock),
         entra=entra,
         minter=Minter(http, clock, budget_seconds=settings.deadline_seconds),

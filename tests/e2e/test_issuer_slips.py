@@ -11,6 +11,7 @@ import pytest
 
 from devstack.issuer.claims import shape_of
 from devstack.stack import Stack
+from vending.refusal_log import FIRST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,11 +65,18 @@ def test_the_log_shows_both_strings_where_an_issuer_differs_by_a_slip_and_the_ca
         "token": f"{INNER}/",
         "policy": INNER,
         "difference": "the token's ends with a slash",
+        "count": 1,
     }
     deadline = time.monotonic() + 30
     while json.dumps(wanted) not in inner.host.log:
         assert time.monotonic() < deadline, inner.host.log
         time.sleep(0.05)
+
+
+def test_a_flood_of_slips_is_counted(inner: Stack) -> None:
+    for _ in range(2 * FIRST):
+        assert _ask(inner, f"{INNER}/")["reason"] == "issuer_unknown"
+    assert inner.host.log.count('"issuer_near_miss"') == FIRST
 
 
 def test_an_issuer_of_somebody_else_is_not_written_down(inner: Stack) -> None:
