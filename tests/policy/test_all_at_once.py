@@ -87,6 +87,13 @@ POLICY: dict[str, Any] = {
         rule("missing", unless={"ref": "y"}),
         rule("numbers", when={"repository_id": "1", "ref": "x"}, enabled=True),
         rule("sound"),
+        rule("using", use=["people", "release"], when={"repository_id": {"in": "ids"}, "head_ref": {"absent": True}}),
+        rule(
+            "any",
+            when={"ref": "x"},
+            when_any=[{"repository_id": "1"}, {"repository_id": ["2", "3"]}],
+            not_before="2027-01-01",
+        ),
     ],
     "deny": [
         {"name": "all", "repositories": ["secret/**", "x"], "actions": ["delete", "push"]},
@@ -100,6 +107,12 @@ POLICY: dict[str, Any] = {
         },
         {"name": "half", "registry": "dev", "repositories": ["a"], "actions": ["push"]},
     ],
+    "conditions": {
+        "people": {"unless": {"actor": "*[bot]"}},
+        "release": {"when": {"ref": "refs/heads/main"}, "when_any": [{"environment": "a"}, {"environment": "b"}]},
+    },
+    "lists": {"ids": ["1", "2"], "words": ["a", "b"]},
+    "never": [{"name": "secrets", "repositories": ["secret/**"], "actions": ["pull"]}],
     "limits": {"requests_per_minute": 600, "max_scopes": 32},
     "audit": {"claims": ["actor", "email"]},
 }
@@ -236,6 +249,15 @@ FLAWS = [
     flaw(Code.UNKNOWN_KEY, "deny 1 mode", "audit", at_key=True),
     flaw(Code.CONFLICT, "deny 2 actions", GONE, "deny 2 repositories", at_key=True),
     flaw(Code.REFERENCE, "deny 2 issuer", "nobody"),
+    flaw(Code.REFERENCE, "rules 9 use 0", "nobody"),
+    flaw(Code.REFERENCE, "rules 9 when repository_id in", "nothing", "rules 9 when repository_id in"),
+    flaw(Code.VALUE, "rules 9 when head_ref absent", False),
+    flaw(Code.UNPINNED, "rules 10 when_any 0 repository_id", "1*", "rules 10 when", at_key=True),
+    flaw(Code.DATE, "rules 10 not_before", "2027-02-30"),
+    flaw(Code.VALUE, "conditions people unless actor", {"a": "b"}),
+    flaw(Code.UNKNOWN_KEY, "conditions release use", "people", at_key=True),
+    flaw(Code.VALUE, "lists words 0", [1]),
+    flaw(Code.REFERENCE, "never 0 registry", "nix"),
     flaw(Code.VALUE, "limits max_scopes", 0),
     flaw(Code.EMPTY, "limits requests_per_minute", Raw("null")),
     flaw(Code.UNKNOWN_KEY, "limits bogus", 1, at_key=True),
@@ -573,6 +595,24 @@ def test_in_a_directory_each_mistake_is_reported_in_its_own_file(tmp_path: Path)
         ("web.yaml", 3, 71, Code.VALUE),
         ("web.yaml", 4, 76, Code.REFERENCE),
     ]
+
+
+@pytest.mark.parametrize(
+    ("broken", "expected"),
+    [
+        ("team.yaml: {deny: 5}, more.yaml: {repositories: [b]}", ["main.yaml value", "more.yaml out_of_bounds"]),
+        ("'': {}, more.yaml: {repositories: [b]}", ["main.yaml value"]),
+        ("team.yaml: {}, more.yaml: {repositories: [b]}", ["more.yaml out_of_bounds"]),
+    ],
+)
+def test_broken_bounds_are_not_held_against_their_file(tmp_path: Path, broken: str, expected: list[str]) -> None:
+    (tmp_path / "main.yaml").write_text(f"{HEAD}files: {{{broken}}}")
+    for file in ("team", "more"):
+        text = json.dumps({"rules": [rule(file)]})
+        (tmp_path / f"{file}.yaml").write_text(text)
+    with pytest.raises(PolicyError) as caught:
+        load(tmp_path, Environment())
+    assert [f"{Path(problem.file).name} {problem.code}" for problem in caught.value.problems] == expected
 
 
 WRONG: st.SearchStrategy[Any] = st.sampled_from(

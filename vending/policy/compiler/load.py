@@ -174,7 +174,7 @@ def _find_all(
     model = validate_rest(rest.data)
     if model is not None:
         _, more = build(model, rest, environment, files.read, sha256="")
-        found += rest.place(finding for finding in more if not omission.explains(finding, rest.data))
+        found += rest.place(finding for finding in more if not omission.explains(finding, rest))
     return found
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import BaseModel, ValidationError, create_model
@@ -20,6 +21,8 @@ from vending.policy.language.problems import Code, Finding, Location
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+
+    from vending.policy.language.document import Document
 
 SECTIONS: Final = frozenset(
     {"registries", "identities", "issuers", "maps", "conditions", "lists", "files", "rules", "deny", "never"}
@@ -89,9 +92,9 @@ class Omission:
         if in_section and len(location) < _ENTRY:
             self.unsure.add(str(location[0]))
 
-    def explains(self, finding: Finding, data: Mapping[str, Any]) -> bool:
-        """Return whether a finding about the rest of the policy may follow from what was left out of `data`."""
-        path = finding.path
+    def explains(self, finding: Finding, rest: Document) -> bool:
+        """Return whether a finding about the rest of the policy may follow from what was left out of it."""
+        path, data = finding.path, rest.data
         if path[:1] in self.locations or self._lost_keys(path[:_ENTRY]):
             return True
         if finding.code == Code.REFERENCE:
@@ -100,6 +103,12 @@ class Omission:
         if finding.code == Code.REPOSITORY:
             maps = _MAP_IN_TEMPLATE.findall(str(_find(data, path)))
             return any(self._may_define("maps", name) for name in maps)
+        if finding.code == Code.OUT_OF_BOUNDS:
+            file = rest.file_of(path[:_ENTRY])
+            maps = _MAP_IN_TEMPLATE.findall(str(_find(data, path)))
+            return self._may_define("files", file and PurePath(file).name) or any(
+                self._may_define("maps", name) for name in maps
+            )
         if finding.code == Code.UNPINNED:
             return any(self._may_define(*piece) for piece in _pieces(_find(data, path[:_ENTRY]), data))
         return False
