@@ -44,6 +44,8 @@ class Provider:
     prefix_free: frozenset[ClaimPath]
     types: Mapping[ClaimPath, ClaimType]
     refused: tuple[Condition, ...]
+    refused_any: tuple[Condition, ...]
+    """The refused triggers with one condition for each claim."""
     triggers: frozenset[ClaimPath]
     """The claims of the refused triggers."""
 
@@ -61,6 +63,15 @@ class Provider:
             types={paths(key): claim.type for key, claim in preset.claims.items()},
             refused=tuple(
                 compile_condition(key, paths(key), [value], folds=paths(key) in folded) for key, value in preset.refused
+            ),
+            refused_any=tuple(
+                compile_condition(
+                    claim,
+                    paths(claim),
+                    [value for key, value in preset.refused if key == claim],
+                    folds=paths(claim) in folded,
+                )
+                for claim in dict.fromkeys(key for key, _ in preset.refused)
             ),
             triggers=frozenset(paths(key) for key, _ in preset.refused),
         )

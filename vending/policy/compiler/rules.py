@@ -371,6 +371,7 @@ def _file(rules: list[Rule], denies: list[Deny], provider: Provider) -> IssuerRu
         rules=tuple(rules),
         denies=tuple(denies),
         refused=provider.refused,
+        refused_any=provider.refused_any,
         reads=_reads(enabled, in_effect, provider.refused),
         by_condition=Index(enabled, _clauses_of_rule),
         by_identity=Index(about, _identity_of_rule),

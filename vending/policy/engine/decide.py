@@ -7,16 +7,16 @@ unexpired, enabled rule whose conditions hold, and no deny entry whose condition
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from vending.acr.scope import CATALOG, Scope, repository
+from vending.acr.scope import Scope, repository
 from vending.errors import Reason
 from vending.policy.engine.granting import Gift, Loss, gifts, has_patterns, losses
 from vending.policy.engine.hints import describe, hints
 from vending.policy.engine.matching import active_triggers, deny_holds, is_exempt, is_in_force, rule_holds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from vending.oidc.types import Claims, VerifiedClaims
     from vending.policy.engine.hints import RuleHint
@@ -45,8 +45,7 @@ class Decision:
     hints: tuple[RuleHint, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Matched:
+class Matched(NamedTuple):
     """The rules that match, and whether one that is enforced only failed to because of a refused trigger."""
 
     enforced: list[Rule]
@@ -55,8 +54,7 @@ class Matched:
     refused: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Evaluation:
+class Evaluation(NamedTuple):
     """What the three steps found: the rules that match, what they grant, and what denies take away of that.
 
     `given` is what rules grant, `left` what remains; both by repository (None: the catalog). `overflows` says that more
@@ -95,7 +93,7 @@ def evaluate(
         given.setdefault(gift.name, set()).update(gift.actions)
     denies = denies_in_force(rules, claims.claims, registry, now) if given else ()
     limit = policy.limits.max_scopes if scopes is None else len(given)
-    taken, left = _take_away(given, denies, rules.denied_names, limit)
+    taken, left = _take_away(given, denies, rules.denied_names, limit) if denies else ([], given)
     return Evaluation(registry, scopes, matched, given_by, taken, given, left, overflows=len(left) > limit)
 
 
@@ -136,7 +134,7 @@ def _take_away(
     taken: list[Loss] = []
     left: dict[str | None, set[str]] = {}
     for name, actions in given.items():
-        lost = losses(denies, covering, name, actions) if denies else []
+        lost = losses(denies, covering, name, actions)
         taken += lost
         kept = actions.difference(*(loss.actions for loss in lost)) if lost else actions
         if kept:
@@ -152,10 +150,10 @@ def _take_away(
 def conclude(policy: Policy, claims: VerifiedClaims, found: Evaluation, now: float) -> Decision:
     """Turn what was found into a decision. Takes the policy, claims and time that `evaluate` took."""
     registry = found.registry
-    granted, missing = _granted(found), _missing(found)
+    granted, missing = (_listed(found), ()) if found.asked is None else _split(found, found.asked)
     reason = _reason(found, granted, missing, claims.claims)
     about = () if reason is None else hints(policy, claims, registry, missing or found.asked, now)
-    would = (gift for rule in found.matched.audit for gift in gifts(rule, registry, found.asked, claims.claims))
+    would = [gift for rule in found.matched.audit for gift in gifts(rule, registry, found.asked, claims.claims)]
     return Decision(
         allowed=reason is None,
         registry=registry,
@@ -163,27 +161,35 @@ def conclude(policy: Policy, claims: VerifiedClaims, found: Evaluation, now: flo
         missing=missing,
         reason=reason,
         description="" if reason is None else describe(reason, missing, about, policy, claims),
-        rules=_names(gift.rule for gift in found.gifts),
-        audit_rules=_names(gift.rule for gift in would),
-        denies=_names(loss.deny for loss in found.losses),
+        rules=_names([gift.rule for gift in found.gifts]),
+        audit_rules=_names([gift.rule for gift in would]),
+        denies=_names([loss.deny for loss in found.losses]),
         hints=about,
     )
 
 
-def _names(entries: Iterable[Rule | Deny]) -> tuple[str, ...]:
-    return tuple(sorted({entry.name for entry in entries}))
+def _names(entries: Sequence[Rule] | Sequence[Deny]) -> tuple[str, ...]:
+    return tuple(sorted({entry.name for entry in entries})) if entries else ()
 
 
-def _granted(found: Evaluation) -> tuple[Scope, ...]:
-    if found.asked is None:
-        return tuple(repository(name, found.left[name]) for name in sorted(name for name in found.left if name))
-    parts = ((scope, found.left.get(_key(scope))) for scope in found.asked)
-    return tuple(_part(scope, actions) for scope, actions in parts if actions)
+def _listed(found: Evaluation) -> tuple[Scope, ...]:
+    return tuple(repository(name, found.left[name]) for name in sorted(name for name in found.left if name))
 
 
-def _missing(found: Evaluation) -> tuple[Scope, ...]:
-    parts = ((scope, set(scope.actions) - found.left.get(_key(scope), set())) for scope in found.asked or ())
-    return tuple(_part(scope, actions) for scope, actions in parts if actions)
+def _split(found: Evaluation, asked: Sequence[Scope]) -> tuple[tuple[Scope, ...], tuple[Scope, ...]]:
+    """Split what was asked for into what is granted and what is missing."""
+    granted: list[Scope] = []
+    missing: list[Scope] = []
+    for scope in asked:
+        left = found.left.get(_key(scope))
+        if left is None:
+            missing.append(scope)
+        elif len(left) == len(scope.actions):
+            granted.append(scope)
+        else:
+            granted.append(repository(scope.name, left))
+            missing.append(repository(scope.name, set(scope.actions) - left))
+    return tuple(granted), tuple(missing)
 
 
 def _reason(found: Evaluation, granted: Sequence[Scope], missing: Sequence[Scope], claims: Claims) -> Reason | None:
@@ -208,9 +214,3 @@ def _nothing_listed(found: Evaluation, claims: Claims) -> Reason:
 
 def _key(scope: Scope) -> str | None:
     return None if scope.is_catalog else scope.name
-
-
-def _part(scope: Scope, actions: set[str]) -> Scope:
-    if scope.is_catalog:
-        return CATALOG
-    return scope if len(actions) == len(scope.actions) else repository(scope.name, actions)

@@ -23,7 +23,7 @@ def is_in_force(span: Span, now: float) -> bool:
 
 def active_triggers(rules: IssuerRules, claims: Claims) -> frozenset[int]:
     """Return which of the issuer's refused triggers a token has; a claim of an unexpected type counts as one."""
-    if not rules.refused:
+    if all(condition.test(claims) not in {_HOLDS, _OTHER_TYPE} for condition in rules.refused_any):
         return _NOTHING
     return frozenset(
         number for number, condition in enumerate(rules.refused) if condition.test(claims) in {_HOLDS, _OTHER_TYPE}

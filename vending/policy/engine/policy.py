@@ -176,13 +176,15 @@ class IssuerRules:
     """Everything that the policy says about callers of one issuer.
 
     `rules` and `denies` (with the `never` entries behind them) are complete, in the order of the file; the indexes hold
-    the enabled ones, `denied_names` by what they cover. `refused` are the issuer's refused triggers, as conditions.
+    the enabled ones, `denied_names` by what they cover. `refused` are the issuer's refused triggers, as conditions,
+    and `refused_any` the same with one condition for each claim.
     `reads` are the claims, sorted, that an enabled entry or a refused trigger looks at, whatever its mode.
     """
 
     rules: tuple[Rule, ...]
     denies: tuple[Deny, ...]
     refused: tuple[Condition, ...]
+    refused_any: tuple[Condition, ...]
     reads: tuple[str, ...]
     by_condition: Index[Rule]
     by_identity: Index[Rule]
