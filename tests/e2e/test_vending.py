@@ -215,5 +215,5 @@ def test_explain_names_the_claims_that_failed_and_not_what_was_expected(stack: S
     body = answer.json()
     assert (answer.status_code, body["allowed"], body["reason"]) == (200, False, "no_matching_rule")
     assert {"name": "web-release", "matched": False, "failed_claims": ["ref"]} in body["rules"]
-    assert "event_name (push)" in body["error_description"]
+    assert "the rule web-release does not match because of ref (refs/heads/topic)" in body["error_description"]
     assert "refs/tags" not in answer.text
