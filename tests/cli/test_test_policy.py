@@ -107,7 +107,7 @@ BROKEN = [
     (f"{ALICE}, expect: allow, reason: denied_by_rule", "conflict", "reason needs expect: deny"),
     (f"{ALICE}, expect: deny, granted: 'repository:a:pull'", "conflict", "granted needs expect: allow"),
     (f"{ALICE}, expect: allow, granted: 'repository:*:pull'", "value", "has a wildcard"),
-    (f"{ALICE}, expects: allow, expect: deny", "unknown_key", "there is no key 'expects' here; did you mean expect?"),
+    (f"{ALICE}, expects: allow, expect: deny", "unknown_key", "unknown key 'expects'; did you mean expect?"),
     (f"{ALICE}", "missing_key", "expect is missing; add it"),
     ("claims: {}, expect: deny", "missing_key", "issuer is missing; add it"),
     (f"{ALICE}, expect: deny, at: tomorrow", "date", "write a date, or a time"),

@@ -230,6 +230,8 @@ RULES = [
     rule("    grant:", "    expires: 2026-13-31\n    grant:", "2026-13-31", "there is no month 13", Code.DATE),
     rule("    grant:", "    expires: 2027-02-29\n    grant:", "2027-02-29", "that month has 28 days", Code.DATE),
     rule("    grant:", "    expires: 2027-01-01T25:00Z\n    grant:", "2027", "hours go from 00 to 23", Code.DATE),
+    rule("    grant:", "    expires: '2026-13-31'\n    grant:", "'2026", "there is no month 13", Code.DATE),
+    rule("    grant:", "    not_before: '2027-02-29'\n    grant:", "'2027", "that month has 28 days", Code.DATE),
     rule("    grant:", "    expires: 31.12.2027\n    grant:", "31.12.2027", "write a day as YYYY-MM-DD"),
     rule("    grant:", "    expires: 2027-06-30T10:00\n    grant:", "2027", "a UTC time to", Code.AMBIGUOUS_SCALAR),
     rule("    grant:", "    expires: '2027-06-30T10:00'\n    grant:", "'2027", "a time in UTC to the minute"),

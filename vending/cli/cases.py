@@ -161,7 +161,7 @@ def _finding(detail: ErrorDetails, data: Any) -> Finding:
     if kind == "extra_forbidden":
         close = get_close_matches(key, known, n=1)
         hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(known)}"
-        return Finding(path, Code.UNKNOWN_KEY, f"there is no key {key[:64]!r} here; {hint}", at_key=True)
+        return Finding(path, Code.UNKNOWN_KEY, f"unknown key {key[:64]!r}; {hint}", at_key=True)
     if kind == "literal_error":
         return Finding(path, Code.VALUE, f"{str(detail['input'])[:64]!r} is not {detail['ctx']['expected']}")
     if kind in {"model_type", "model_attributes_type", "dict_type"}:

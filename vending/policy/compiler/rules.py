@@ -18,6 +18,7 @@ from vending.policy.engine.index import Index
 from vending.policy.engine.pattern_index import PatternIndex
 from vending.policy.engine.policy import ALWAYS, Alternative, Deny, Grant, IssuerRules, Rule, Section, Span
 from vending.policy.engine.repositories import Entry, Maps, RepositoryError, Template, compile_entry, compile_plain
+from vending.policy.language.dates import not_a_moment
 from vending.policy.language.fields import as_list, moment
 from vending.policy.language.models import DenyModel, GrantModel, PolicyModel, RuleModel
 from vending.policy.language.problems import Code, Finding, Location
@@ -211,8 +212,7 @@ class RuleCompiler:
         try:
             return None if value is None else moment(value)
         except ValueError:
-            kind = "time" if "T" in str(value) else "day"
-            self._add(path, Code.DATE, f"the calendar has no {kind} {value}")
+            self._add(path, Code.DATE, not_a_moment(str(value)))
             return None
 
     def _shared(self, value: tuple[T, ...]) -> tuple[T, ...]:
