@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import json
 import re
 import shlex
-import sys
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -20,7 +17,9 @@ from tests.docs.markdown import Block, blocks
 from tests.infra.toolbox import LOCKS, node_tools, succeed
 from vending.audit import MAX_LINE
 from vending.audit_event import AUDIT_SCHEMA, MAX_ITEMS, MAX_TEXT, SECURITY_SCHEMA
+from vending.cli.main import build_parser
 from vending.errors import Reason
+from vending.evidence.report import QUESTIONS
 from vending.rate_limit import MAX_CALLERS
 from vending.telemetry import Ages, OpenTelemetry
 
@@ -32,7 +31,7 @@ METRICS = (
     "customDimensions: dynamic)[];\n"
 )
 """The check knows the tables of the log only."""
-COMMANDS = re.findall(r"`(scripts/audit_report\.py [^`]+)`", TEXT)
+COMMANDS = re.findall(r"`acr-vending (audit report [^`]+)`", TEXT)
 
 
 def section(heading: str) -> str:
@@ -125,20 +124,10 @@ def test_every_query_reads_fields_and_reasons_that_exist(block: Block) -> None:
     assert {name for found in reasons for name in re.findall(r"\w+", found)} <= {reason.value for reason in Reason}
 
 
-def report() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("audit_report", PROJECT / "scripts" / "audit_report.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_every_question_of_the_script_is_asked_on_the_page_and_each_command_is_one() -> None:
-    script = report()
-    asked = [script.parser().parse_args(shlex.split(command)[1:]).question for command in COMMANDS]
-    assert set(asked) == set(script.QUESTIONS)
+def test_every_question_is_asked_on_the_page_and_each_command_is_one() -> None:
+    parser = build_parser({"audit"})
+    asked = [parser.parse_args(shlex.split(command)).question for command in COMMANDS]
+    assert set(asked) == set(QUESTIONS)
 
 
 def test_every_link_within_the_page_leads_somewhere() -> None:

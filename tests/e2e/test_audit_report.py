@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.e2e
 
-SCRIPT = PROJECT / "scripts" / "audit_report.py"
+REPORT = [sys.executable, "-m", "vending", "audit", "report"]
 PUSH = "repository:web/api:pull,push"
 SERVER = "repository:api/server:pull"
 AUDIT_RULE = """
@@ -82,16 +82,17 @@ def events_of(stack: Stack) -> list[dict[str, Any]]:
 def ask(*arguments: str, text: str | None = None, status: int = 0) -> list[dict[str, str]]:
     done = run(*arguments, text=text)
     assert done.returncode == status, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    rows: list[dict[str, str]] = json.loads(done.stdout)
+    return rows
 
 
 def run(*arguments: str, text: str | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(SCRIPT), "--format", "json", *arguments]
-    return subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+    command = [*REPORT, "--format", "json", *arguments]
+    return subprocess.run(command, input=text, capture_output=True, text=True, check=False, cwd=PROJECT)
 
 
 def test_who_got_what_when(day: Day) -> None:
-    rows = ask("grants", str(day.log))
+    rows = ask("grants", "--events", str(day.log))
     assert rows[0]["token_id"] == day.web["token_id"]
     assert rows[0]["granted"] == PUSH
     assert rows[0]["rules"] == "web-release"
@@ -101,7 +102,7 @@ def test_who_got_what_when(day: Day) -> None:
 
 
 def test_from_a_vended_token_back_to_the_job(day: Day) -> None:
-    rows = {row["field"]: row["value"] for row in ask("token", day.web["token_id"], str(day.log))}
+    rows = {row["field"]: row["value"] for row in ask("token", day.web["token_id"], "--events", str(day.log))}
     assert rows["subject_token_id"] == "web-job-1"
     assert rows["subject_token_sha256"] == hashlib.sha256(day.web_token.encode()).hexdigest()
     assert json.loads(rows["granted"]) == [PUSH]
@@ -117,19 +118,18 @@ def test_from_a_vended_token_back_to_the_job(day: Day) -> None:
     ],
 )
 def test_from_a_job_to_its_tokens(day: Day, claims: list[str], outcomes: list[str]) -> None:
-    arguments = [part for claim in claims for part in ("--claim", claim)]
-    rows = ask("job", *arguments, str(day.log), status=0 if outcomes else 1)
+    rows = ask("caller", *claims, "--events", str(day.log), status=0 if outcomes else 1)
     assert [row["outcome"] for row in rows] == outcomes
 
 
 def test_a_job_is_found_by_the_digest_of_its_token(day: Day) -> None:
     digest = hashlib.sha256(day.web_token.encode()).hexdigest()
-    rows = ask("job", "--claim", f"sha256={digest}", str(day.log))
+    rows = ask("caller", f"sha256={digest}", "--events", str(day.log))
     assert [row["token_id"] for row in rows] == [day.web["token_id"], "-"]
 
 
 def test_denials_by_reason(day: Day) -> None:
-    rows = ask("denials", str(day.log))
+    rows = ask("denials", "--events", str(day.log))
     assert {row["reason"] for row in rows} == {
         "token_replayed",
         "scope_not_granted",
@@ -139,7 +139,7 @@ def test_denials_by_reason(day: Day) -> None:
 
 
 def test_what_could_this_caller_get(day: Day) -> None:
-    rows = {(row["outcome"], row["scope"]) for row in ask("could", "--claim", "repository_id=123456", str(day.log))}
+    rows = {(row["outcome"], row["scope"]) for row in ask("could", "repository_id=123456", "--events", str(day.log))}
     assert rows == {
         ("granted", PUSH),
         ("refused", "repository:web/next:pull"),
@@ -148,52 +148,54 @@ def test_what_could_this_caller_get(day: Day) -> None:
 
 
 def test_which_policy_was_in_force_when(day: Day) -> None:
-    rows = ask("policies", str(day.log))
+    rows = ask("policies", "--events", str(day.log))
     assert [row["policy_sha256"] for row in rows] == day.policies
     assert rows[0]["last"] <= rows[1]["first"]
 
 
 def test_whom_an_audit_mode_rule_would_have_let_in(day: Day) -> None:
-    rows = ask("trials", str(day.log))
+    rows = ask("trials", "--events", str(day.log))
     assert [row["rule"] for row in rows] == ["web-next"]
     assert "repository_id=123456" in rows[0]["caller"]
 
 
 def test_how_long_each_step_took(day: Day) -> None:
-    rows = ask("durations", str(day.log))
+    rows = ask("durations", "--events", str(day.log))
     assert {row["step"] for row in rows} == {"policy", "verify", "decide", "claim", "mint", "total"}
 
 
 def test_what_somebody_must_look_at(day: Day) -> None:
-    (row,) = ask("security", str(day.log))
+    (row,) = ask("security", "--events", str(day.log))
     assert row["event"] == "registry_grant_wider"
     assert "delete" in row["details"]
 
 
 def test_a_question_that_nothing_answers_exits_1(day: Day) -> None:
-    assert ask("token", "no-such-token", str(day.log), status=1) == []
+    assert ask("token", "no-such-token", "--events", str(day.log), status=1) == []
 
 
 def test_events_come_bare_prefixed_or_as_rows_of_an_export(day: Day) -> None:
     bare = [json.dumps(event) for event in events([day.log.read_text()])]
     exported = [json.dumps({"timestamp": "2026-01-01", "message": line}) for line in bare]
     workspace = [json.dumps({"TimeGenerated": "2026-01-01", "Message": line}) for line in bare]
-    expected = ask("grants", str(day.log))
+    expected = ask("grants", "--events", str(day.log))
     for lines in (bare, exported, workspace):
         assert ask("grants", text="\n".join(lines)) == expected
 
 
 def test_a_day_is_a_day_in_utc_and_other_lines_are_counted(day: Day) -> None:
-    date = ask("grants", str(day.log))[0]["time"][:10]
-    assert ask("--day", date, "grants", str(day.log))
-    assert ask("--day", "2001-01-01", "grants", str(day.log), status=1) == []
-    done = run("grants", text='garbage\n{"a": 1}\n{"kind": "token"\n\n')
-    assert done.stderr.strip() == "0 events, 3 other lines"
-    assert run("--day", "yesterday", "grants").returncode == 2
+    date = ask("grants", "--events", str(day.log))[0]["time"][:10]
+    assert ask("grants", "--day", date, "--events", str(day.log))
+    assert ask("grants", "--day", "2001-01-01", "--events", str(day.log), status=1) == []
+    command = [*REPORT, "grants"]
+    text = 'garbage\n{"a": 1}\n{"kind": "token"\n\n'
+    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False, cwd=PROJECT)
+    assert done.stdout.splitlines() == ["0 events", "3 other lines were left out"]
+    assert run("grants", "--day", "yesterday").returncode == 2
 
 
 def test_tables_are_for_people(day: Day) -> None:
-    command = [sys.executable, str(SCRIPT), "denials", str(day.log)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    command = [*REPORT, "denials", "--events", str(day.log)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=PROJECT)
     assert done.stdout.splitlines()[0].split() == ["count", "outcome", "reason", "issuer", "caller", "last"]
-    assert f"{day.events} events" in done.stderr
+    assert f"{day.events} events" in done.stdout

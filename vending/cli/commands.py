@@ -33,6 +33,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "who-can": Command("who_can", "list every rule that can grant something on a repository"),
     "diff": Command("diff", "say what access a change of the policy adds and removes"),
     "matrix": Command("matrix", "write who may do what, as a page or as rows"),
+    "audit": Command("audit", "answer questions from recorded audit events"),
     "schema": Command("schema", "print the JSON Schema of the policy file"),
     "init": Command("init", "write a policy repository that works"),
     "deliver": Command("deliver", "write a policy to its blob, and wait until the service has it in force", extra=True),

@@ -42,6 +42,7 @@ def add_command(
     description: str,
     exit_status: str = EXIT_STATUS,
     formats: Sequence[str] = FORMATS,
+    summary: str | None = None,
 ) -> argparse.ArgumentParser:
     """Add a command and return its parser, for its own arguments.
 
@@ -49,7 +50,7 @@ def add_command(
     """
     parser = commands.add_parser(
         name,
-        help=COMMANDS[name].summary,
+        help=COMMANDS[name].summary if summary is None else summary,
         description=description,
         epilog=exit_status,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from vending.assurance.diff import compare
 from vending.assurance.matrix import Row, place_of, rows, when_text
 from vending.assurance.matrix_page import render_page
+from vending.cli.csv_text import csv_text
 from vending.cli.frame import add_command, add_moment, moment
 from vending.cli.inputs import existing, load_policy, places
 from vending.cli.progress import Progress
@@ -36,7 +35,6 @@ COLUMNS = (
     "file",
     "line",
 )
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def register(commands: Commands) -> None:
@@ -52,6 +50,7 @@ def register(commands: Commands) -> None:
     parser.add_argument("policy", metavar="POLICY", type=Path, help="a policy file or directory")
     parser.add_argument("-o", "--output", metavar="FILE", type=Path, help="where to write (needed for the page)")
     parser.add_argument("--diff", metavar="OLD", type=Path, help="mark what changed since this policy")
+    parser.add_argument("--events", metavar="FILE", nargs="+", help="mark what these audit events never used")
     add_moment(parser)
 
 
@@ -66,7 +65,7 @@ def run(arguments: argparse.Namespace) -> Report:
         if arguments.output is None:
             raise UsageError("-o FILE: the page needs a file to be written to")
         old = None if arguments.diff is None else load_policy(existing(arguments.diff))
-        text = _page(arguments.policy, loaded, found, old, now)
+        text = _page(arguments, loaded, found, old, now)
     elif arguments.format == "csv":
         text = _csv(found, places(loaded))
     elif arguments.format == "json":
@@ -103,10 +102,7 @@ def _data(loaded: Loaded, found: list[Row]) -> list[dict[str, Any]]:
 
 
 def _csv(found: list[Row], where: dict[str, str]) -> str:
-    """Write rows as CSV (RFC 4180); a cell that a spreadsheet would read as a formula gets an apostrophe before it."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    cells = []
     for row in found:
         data = row.data(where)
         data |= {
@@ -114,20 +110,17 @@ def _csv(found: list[Row], where: dict[str, str]) -> str:
             "when": when_text(data["when"]),
             "denied_by": " ".join(row.denied_by),
         }
-        writer.writerow([_cell(data[name]) for name in COLUMNS])
-    return out.getvalue()
+        cells.append([data[name] for name in COLUMNS])
+    return csv_text(COLUMNS, cells)
 
 
-def _cell(value: object) -> str:
-    text = "" if value is None else str(value)
-    return f"'{text}" if text.startswith(_FORMULA) else text
-
-
-def _page(path: Path, loaded: Loaded, found: list[Row], old: Loaded | None, now: float) -> str:
+def _page(arguments: argparse.Namespace, loaded: Loaded, found: list[Row], old: Loaded | None, now: float) -> str:
     notes = {rule.name: rule for rule in loaded.model.rules}
     where = places(loaded)
     entries = [_entry(row.data(where), row, notes[row.rule.name]) for row in found]
-    about = f"{path}, sha256 {loaded.policy.sha256}"
+    about = f"{arguments.policy}, sha256 {loaded.policy.sha256}"
+    if arguments.events:
+        about += _mark_use(entries, loaded.policy, arguments.events, now)
     if old is not None:
         entries = _changed(entries, old, loaded.policy, now)
         about += f", compared with {old.policy.sha256}"
@@ -170,6 +163,28 @@ def _changed(entries: list[dict[str, Any]], old: Loaded, new: Policy, now: float
                 data | {"actions": actions, "when": when, "caller": when, "change": "shrank", "description": ""}
             )
     return marked
+
+
+def _mark_use(entries: list[dict[str, Any]], policy: Policy, files: list[str], now: float) -> str:
+    """Count the use of each entry, and return what the reader must know about the events."""
+    from vending.evidence.events import Tally, read
+    from vending.evidence.usage import usage
+
+    tally = Tally()
+    try:
+        counted = usage(policy, read(files, tally), since=0.0, now=now)
+    except OSError as error:
+        raise UsageError(f"{error.filename}: {error.strerror or type(error).__name__}") from None
+    used: dict[tuple[str, ...], tuple[int, str]] = {}
+    for row in counted:
+        key = (row.key.issuer, row.key.rule, row.key.registry, row.key.repository)
+        count_, last = used.get(key, (0, ""))
+        used[key] = (count_ + row.used, max(last, row.last or ""))
+    for entry in entries:
+        found = used.get((entry["issuer"], entry["rule"], entry["registry"], entry["repository"]))
+        if found is not None:
+            entry["used"], entry["last"] = found
+    return f"; use as recorded in {'. '.join(tally.lines())}"
 
 
 def _denies(policy: Policy) -> list[dict[str, Any]]:

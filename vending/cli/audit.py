@@ -1,0 +1,320 @@
+"""`audit`: questions over exported audit events. Each of its commands only reads, calls and prints."""
+
+from __future__ import annotations
+
+import datetime
+import io
+import re
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from vending.cli.csv_text import csv_text
+from vending.cli.frame import FORMATS, add_command
+from vending.cli.inputs import existing, load_policy, now, places
+from vending.cli.progress import Progress
+from vending.cli.report import FINDINGS, FINE, Cell, Report, Table, UsageError, count, line
+from vending.evidence.events import Tally, read
+from vending.evidence.replay import comment, grouped, replay
+from vending.evidence.report import QUESTIONS
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+    from vending.cli.frame import Commands
+    from vending.cli.report import Block, Line
+    from vending.evidence.events import Event
+
+_PERIOD = re.compile(r"([1-9][0-9]{0,3})d")
+_DAY: Final = 86_400.0
+_GRACE_DAYS: Final = 14
+"""How long a rule that was never used goes on, so that its team can object."""
+
+
+def register(commands: Commands) -> None:
+    """Add the group."""
+    from vending.cli.commands import COMMANDS
+
+    group = commands.add_parser(
+        "audit",
+        help=COMMANDS["audit"].summary,
+        description="Answer questions from recorded audit events: files or standard input, as JSON lines (bare or\n"
+        "behind a log prefix) or rows of Application Insights or Log Analytics as JSON or CSV, gzipped too.",
+        epilog="Exit status: that of the command.",
+    )
+    inner = group.add_subparsers(
+        dest="audit_command", metavar="COMMAND", required=True, title="commands", help="what to answer"
+    )
+    _register_report(inner)
+    _register_replay(inner)
+    _register_usage(inner)
+    _register_suggest(inner)
+
+
+def _add_events(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--events", metavar="FILE", nargs="+", default=[], help="exported events (default: standard input)"
+    )
+
+
+def _events(arguments: argparse.Namespace, tally: Tally) -> Iterator[Event]:
+    progress = Progress("events read")
+    try:
+        yield from read(arguments.events, tally, lambda done: progress(done, done))
+    except OSError as error:
+        raise UsageError(f"{error.filename}: {error.strerror or type(error).__name__}") from None
+    finally:
+        progress.close()
+
+
+def _notes(tally: Tally) -> list[Line]:
+    return [line(text) for text in tally.lines()]
+
+
+# --- report -----------------------------------------------------------------------------------------------------------
+
+
+def _register_report(inner: Commands) -> None:
+    parser = add_command(
+        inner,
+        "report",
+        _report,
+        formats=("text", "json", "csv"),
+        summary="grants, denials, a token's run, a repository's or a caller's history, security events",
+        description="Answer one question: grants, denials, token ID, repository NAME, caller NAME=VALUE…, security.",
+        exit_status="Exit status: 0 answered, 1 no event answers it, 2 the command cannot run as it was called.",
+    )
+    parser.add_argument("question", choices=QUESTIONS, help="what to answer")
+    parser.add_argument("arguments", nargs="*", metavar="ARGUMENT", help="what the question needs")
+    parser.add_argument("--day", metavar="YYYY-MM-DD", help="only this day, UTC")
+    _add_events(parser)
+
+
+def _report(arguments: argparse.Namespace) -> Report:
+    question = QUESTIONS[arguments.question]
+    given = len(arguments.arguments)
+    if (given != 1 and question.argument and not question.many) or (question.many and not given):
+        raise UsageError(f"{arguments.question} needs {question.argument}{'…' if question.many else ''}")
+    if given and not question.argument:
+        raise UsageError(f"{arguments.question} takes no argument; name files with --events")
+    day = _day(arguments.day)
+    tally = Tally()
+    events = (event for event in _events(arguments, tally) if day is None or event["time"].startswith(day))
+    answer = question.answer(events, arguments.arguments)
+    status = FINE if answer.rows else FINDINGS
+    if arguments.format == "csv":
+        text = csv_text(answer.columns, answer.rows)
+        return Report(status, data=[], body=tuple(line(one) for one in text.rstrip("\n").split("\n")))
+    table = Table(answer.columns, tuple(tuple(map(Cell, row)) for row in answer.rows))
+    return Report(status, data=answer.data(), body=(table,) if answer.rows else (), summary=tuple(_notes(tally)))
+
+
+def _day(text: str | None) -> str | None:
+    if text is None:
+        return None
+    try:
+        return datetime.date.fromisoformat(text).isoformat()
+    except ValueError:
+        raise UsageError(f"--day: {text!r} is not a day; write YYYY-MM-DD") from None
+
+
+# --- replay -----------------------------------------------------------------------------------------------------------
+
+
+def _register_replay(inner: Commands) -> None:
+    parser = add_command(
+        inner,
+        "replay",
+        _replay,
+        formats=(*FORMATS[:2], "markdown"),
+        summary="decide recorded requests again by this policy",
+        description="Decide every recorded request again by POLICY, at the event's time: who would be refused now,\n"
+        "who would be granted, and what cannot be decided, since the event does not tell a claim that POLICY reads.",
+        exit_status="Exit status: 0 fine, 1 what --fail-on names is not empty, 2 the command cannot run as called.",
+    )
+    parser.add_argument("policy", metavar="POLICY", type=Path, help="a policy file or directory")
+    _add_events(parser)
+    parser.add_argument(
+        "--fail-on", choices=("lost", "gained", "any"), help="exit with 1 where there are such requests"
+    )
+    parser.add_argument("--explain", action="store_true", help="decide the requests of /explain too")
+
+
+def _replay(arguments: argparse.Namespace) -> Report:
+    policy = load_policy(existing(arguments.policy)).policy
+    tally = Tally()
+    found = replay(policy, _events(arguments, tally), explain=arguments.explain)
+    failing = {
+        "lost": found.lost,
+        "gained": found.gained,
+        "any": [*found.lost, *found.gained, *found.changed, *found.undecidable],
+        None: [],
+    }[arguments.fail_on]
+    body: list[Block] = []
+    if arguments.format == "markdown":
+        body = [line(text) for text in comment(found, tally.lines()).rstrip("\n").split("\n")]
+        return Report(FINDINGS if failing else FINE, data=found.data(), body=tuple(body))
+    for name, title in (("lost", "refused now"), ("gained", "granted now"), ("changed", "refused for another reason")):
+        body += _groups(title, getattr(found, name))
+    body += _groups("not decidable", found.undecidable)
+    told = f"{count(found.decided, 'request')} decided again: {found.unchanged} unchanged, {len(found.lost)} lost, "
+    told += f"{len(found.gained)} gained, {len(found.changed)} changed, {len(found.undecidable)} undecidable"
+    summary = (line(told), *_notes(tally))
+    return Report(FINDINGS if failing else FINE, data=found.data(), body=tuple(body), summary=summary)
+
+
+def _groups(title: str, entries: list[Any]) -> list[Block]:
+    if not entries:
+        return []
+    blocks: list[Block] = [line(f"{count(len(entries), 'request')} {title}:")]
+    for (issuer, who, reason), number, entry in grouped(entries)[:50]:
+        scope = " ".join(entry.event.get("scope") or ()) or "everything"
+        blocks.append(line(f"{number} of {issuer} {who}: {scope}: {entry.was}, now {reason}", indent=2))
+        if entry.why:
+            blocks.append(line(entry.why, indent=4))
+    return blocks
+
+
+# --- usage ------------------------------------------------------------------------------------------------------------
+
+
+def _register_usage(inner: Commands) -> None:
+    parser = add_command(
+        inner,
+        "usage",
+        _usage,
+        formats=("text", "json"),
+        summary="how often and when last each right was used",
+        description="Count the uses of each rule, entry and action; rights that were never used come first, with the\n"
+        "narrower text to write instead. --patch writes that text as a patch for git apply.",
+    )
+    parser.add_argument("policy", metavar="POLICY", type=Path, help="a policy file or directory")
+    _add_events(parser)
+    parser.add_argument("--since", metavar="90d", default="90d", help="the period to look at (default: 90d)")
+    parser.add_argument("--patch", metavar="FILE", type=Path, help="write the narrower policy as a patch")
+
+
+def _usage(arguments: argparse.Namespace) -> Report:
+    from vending.evidence.usage import usage
+
+    period = _PERIOD.fullmatch(arguments.since)
+    if period is None:
+        raise UsageError(f"--since: write days, as in 90d, not {arguments.since!r}")
+    moment = now()
+    since = moment - int(period[1]) * _DAY
+    loaded = load_policy(existing(arguments.policy))
+    tally = Tally()
+    rows = usage(loaded.policy, _events(arguments, tally), since=since, now=moment)
+    where = places(loaded)
+    notes = [*_notes(tally), *_coverage(tally, since)]
+    if arguments.patch is not None:
+        notes.append(line(_write_patch(arguments, rows, where, moment)))
+    table = Table(
+        ("used", "last", "rule", "issuer", "registry", "action", "repository", "where", "instead"),
+        tuple(
+            tuple(
+                map(
+                    Cell,
+                    (
+                        str(row.used),
+                        row.last or "never",
+                        row.key.rule,
+                        row.key.issuer,
+                        row.key.registry,
+                        row.key.action,
+                        row.key.repository,
+                        where[row.key.rule].rsplit(":", 1)[0],
+                        row.instead or "-",
+                    ),
+                )
+            )
+            for row in rows
+        ),
+    )
+    return Report(FINE, data=[row.data(where) for row in rows], body=(table,) if rows else (), summary=tuple(notes))
+
+
+def _coverage(tally: Tally, since: float) -> list[Line]:
+    """Say where the events do not cover the period."""
+    if not tally.events:
+        return [line("There are no events: nothing can be said about the use of any right.")]
+    first = datetime.datetime.fromisoformat(tally.first).timestamp()
+    if first <= since + _DAY:
+        return []
+    days = (first - since) / _DAY
+    return [line(f"The events begin {days:.0f} days after the period does: what was used before them is not known.")]
+
+
+def _write_patch(arguments: argparse.Namespace, rows: list[Any], where: dict[str, str], moment: float) -> str:
+    from vending.evidence.patch import narrowed, unified
+
+    expires = datetime.datetime.fromtimestamp(moment + _GRACE_DAYS * _DAY, datetime.UTC).date().isoformat()
+    by_file: dict[str, list[Any]] = {}
+    for row in rows:
+        by_file.setdefault(where[row.key.rule].rsplit(":", 2)[0], []).append(row)
+    patches = io.StringIO()
+    for name, listed in sorted(by_file.items()):
+        path = Path(name)
+        if path.suffix not in {".yaml", ".yml"}:
+            continue
+        text = path.read_text(encoding="utf-8")
+        patches.write(unified(_relative(path), text, narrowed(text, listed, expires)))
+    try:
+        arguments.patch.write_text(patches.getvalue(), encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{arguments.patch}: {error.strerror or type(error).__name__}") from None
+    if not patches.getvalue():
+        return f"{arguments.patch}: empty, since there is nothing to narrow in a YAML file"
+    return f"{arguments.patch}: apply it with git apply, and compare with acr-vending diff"
+
+
+def _relative(path: Path) -> str:
+    here = Path.cwd()
+    absolute = path.resolve()
+    return absolute.relative_to(here).as_posix() if absolute.is_relative_to(here) else path.as_posix().lstrip("/")
+
+
+# --- suggest ----------------------------------------------------------------------------------------------------------
+
+
+def _register_suggest(inner: Commands) -> None:
+    parser = add_command(
+        inner,
+        "suggest",
+        _suggest,
+        formats=("text", "json"),
+        summary="rules as narrow as what was refused, explained or matched in audit mode",
+        description="Suggest one rule for each caller, as narrow as what was seen. A refused request may have been an\n"
+        "attack: read every suggestion before you take it over. Nothing is written into a policy.",
+    )
+    parser.add_argument(
+        "policy", metavar="POLICY", type=Path, nargs="?", help="the policy beside which they must be sound"
+    )
+    _add_events(parser)
+    parser.add_argument(
+        "--all", action="store_true", dest="everyone", help="also pull requests, and strangers that came only once"
+    )
+
+
+def _suggest(arguments: argparse.Namespace) -> Report:
+    from vending.cli.suggestions import confirmed, rendered
+    from vending.evidence.suggest import suggest
+
+    loaded = None if arguments.policy is None else load_policy(existing(arguments.policy))
+    tally = Tally()
+    made = suggest(None if loaded is None else loaded.policy, _events(arguments, tally), everyone=arguments.everyone)
+    sound = made if loaded is None else confirmed(loaded, made, time.time())
+    dropped = len(made) - len(sound)
+    text = rendered([suggestion.rule for suggestion in sound]) if sound else ""
+    notes = (
+        [line("A refused request may have been an attack. Read every rule before you take it over.")] if sound else []
+    )
+    if dropped:
+        notes.append(line(f"{count(dropped, 'suggestion')} would not pass check --strict, and are left out."))
+    return Report(
+        FINE,
+        data={"rules": [dict(suggestion.rule) for suggestion in sound], "left_out": dropped},
+        body=tuple(line(one) for one in text.rstrip("\n").split("\n")) if text else (),
+        summary=(*notes, *_notes(tally)),
+    )

@@ -1,0 +1,1 @@
+"""Answer questions from recorded audit events: what happened, what a draft would have done, what is never used."""

@@ -1,0 +1,242 @@
+"""Decide a recorded request again, by any policy, at the event's time; and know when an event does not tell enough.
+
+An event tells the claims that the policy of its time looked at. A draft may look at others, and personal claims may
+have been withheld. What is not told may have been anything, so every kind of value that the draft's conditions tell
+apart is tried: only where all of them lead to one answer is the request decided.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import islice, product
+from typing import TYPE_CHECKING, Any, Final
+
+from vending.acr.scope import parse as parse_scopes
+from vending.assurance.access import claims_of, domains
+from vending.assurance.prover import Prover
+from vending.assurance.space import put
+from vending.assurance.values import MISSING, Missing
+from vending.assurance.words import Undecided
+from vending.errors import Reason, Refusal
+from vending.evidence.events import Event, seconds
+from vending.oidc.claim_path import parse_key
+from vending.oidc.types import VerifiedClaims
+from vending.policy import decide
+from vending.policy.engine.conditions import State
+
+if TYPE_CHECKING:
+    from vending.acr.scope import Scope
+    from vending.oidc.claim_path import ClaimPath
+    from vending.oidc.types import JsonValue
+    from vending.policy import Decision, Policy
+    from vending.policy.engine.conditions import Condition
+    from vending.policy.engine.policy import IssuerRules
+
+MAX_COMBINATIONS: Final = 512
+
+DECISIONS: Final = frozenset(
+    {
+        Reason.NO_MATCHING_RULE,
+        Reason.TRIGGER_REFUSED,
+        Reason.SCOPE_NOT_ENUMERABLE,
+        Reason.SCOPE_NOT_GRANTED,
+        Reason.DENIED_BY_RULE,
+    }
+)
+"""The reasons that a decision itself can give; any other one stopped a request before or after it."""
+
+_NEEDED: Final = frozenset({"decided_on", "absent", "withheld", "scope", "granted", "missing"})
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What was or would be decided. `reason` is None where everything was granted."""
+
+    allowed: bool
+    reason: str | None
+    granted: tuple[str, ...]
+    missing: tuple[str, ...]
+    rules: tuple[str, ...]
+    description: str = ""
+
+
+class Undecidable(Exception):
+    """Say why an event cannot be decided again: `args[0]`, for a person."""
+
+
+def recorded(event: Event) -> Outcome | None:
+    """Return what was decided then; None where the request never reached a decision.
+
+    A request that was granted and failed afterwards counts as allowed.
+    """
+    if event.get("decided_on") is None:
+        return None
+    reason = event.get("reason")
+    refused = reason in {one.value for one in DECISIONS}
+    return Outcome(
+        allowed=not refused,
+        reason=reason if refused else None,
+        granted=tuple(event.get("granted") or ()),
+        missing=tuple(event.get("missing") or ()) if refused else (),
+        rules=tuple(event.get("rules") or ()),
+    )
+
+
+def decide_again(policy: Policy, event: Event) -> Outcome:
+    """Decide a recorded request by a policy, at the event's time. Raises `Undecidable`."""
+    shortened = _NEEDED.intersection(event.get("shortened") or ())
+    if shortened:
+        raise Undecidable(f"the event was too large to tell {', '.join(sorted(shortened))} in full")
+    issuer = next((one for one in policy.issuers.values() if one.name == event.get("issuer")), None)
+    if issuer is None or not issuer.verification.enabled:
+        return _refused(event, Reason.ISSUER_UNKNOWN if issuer is None else Reason.ISSUER_DISABLED)
+    registry = policy.registry_of.get(str(event.get("registry")))
+    if registry is None:
+        return _refused(event, Reason.UNKNOWN_REGISTRY)
+    scopes, now = _asked(event), seconds(event)
+    told: dict[str, Any] = dict(event["decided_on"])
+    absent = frozenset(event.get("absent") or ())
+    unknown = [key for key in policy.rules[issuer.name].reads if key not in told and key not in absent]
+    first: Outcome | None = None
+    for values in _completions(policy, issuer.name, unknown, event.get("withheld") or ()):
+        verified = VerifiedClaims(issuer.name, _claims({**told, **values}))
+        outcome = _outcome(decide(policy, verified, registry.name, scopes, now))
+        if first is not None and _differs(first, outcome):
+            raise Undecidable(f"the event does not tell {', '.join(unknown)}, which this policy looks at")
+        first = first or outcome
+    if first is None:
+        raise Undecidable("no token has such claims")
+    return first
+
+
+def _asked(event: Event) -> tuple[Scope, ...] | None:
+    if not event.get("scope"):
+        return None
+    try:
+        return parse_scopes(" ".join(event["scope"]))
+    except Refusal as refusal:
+        raise Undecidable(f"the recorded scope cannot be read ({refusal.reason})") from None
+
+
+def _differs(one: Outcome, other: Outcome) -> bool:
+    return (one.allowed, one.reason, one.granted, one.missing) != (
+        other.allowed,
+        other.reason,
+        other.granted,
+        other.missing,
+    )
+
+
+def _outcome(decision: Decision) -> Outcome:
+    return Outcome(
+        decision.allowed,
+        None if decision.reason is None else decision.reason.value,
+        tuple(map(str, decision.granted)),
+        tuple(map(str, decision.missing)),
+        decision.rules,
+        decision.description,
+    )
+
+
+def _refused(event: Event, reason: Reason) -> Outcome:
+    return Outcome(False, reason.value, (), tuple(event.get("scope") or ()), ())
+
+
+def claims_told(event: Event) -> dict[str, JsonValue]:
+    """Return the claims that an event tells, as a token has them."""
+    return _claims(event.get("decided_on") or {})
+
+
+def _claims(told: Mapping[str, Any]) -> dict[str, JsonValue]:
+    claims: dict[str, JsonValue] = {}
+    for key, value in told.items():
+        if not isinstance(value, Missing):
+            put(claims, parse_key(key), value)
+    return claims
+
+
+# --- What an event does not tell --------------------------------------------------------------------------------------
+
+
+def _completions(
+    policy: Policy, issuer: str, unknown: list[str], withheld: Collection[str]
+) -> Iterator[dict[str, JsonValue | Missing]]:
+    """Yield values for the claims that are not told, one of each kind that the policy's conditions tell apart.
+
+    Claims whose names alone were recorded (`withheld`) were there.
+    """
+    if not unknown:
+        yield {}
+        return
+    try:
+        kinds = [
+            [value for value in _kinds(_Key(policy), issuer, key) if key not in withheld or value is not MISSING]
+            for key in unknown
+        ]
+    except Undecided as why:
+        raise Undecidable(f"the event does not tell {', '.join(unknown)}: {why}") from None
+    combinations = list(islice(product(*kinds), MAX_COMBINATIONS + 1))
+    if len(combinations) > MAX_COMBINATIONS:
+        raise Undecidable(f"the event does not tell {', '.join(unknown)}, which could have too many values")
+    for values in combinations:
+        yield dict(zip(unknown, values, strict=True))
+
+
+class _Key:
+    """A policy by its identity, for a cache: policies are large, and equal ones are rarely asked for."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+
+    def __hash__(self) -> int:
+        return id(self.policy)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Key) and other.policy is self.policy
+
+
+@lru_cache(maxsize=4_096)
+def _kinds(key: _Key, issuer: str, claim: str) -> tuple[JsonValue | Missing, ...]:
+    """Return a value of a claim for each combination of outcomes that all conditions on it can have."""
+    rules = key.policy.rules[issuer]
+    path = parse_key(claim)
+    if any(path in (i.path for i in template.insertions) for template in _templates(rules)):
+        raise Undecided("a template inserts it")
+    found = next(one for one in key.policy.issuers.values() if one.name == issuer)
+    prover = Prover(domains(found, claims_of(rules)))
+    literals: dict[int, None] = {}
+    for condition in _conditions(rules, path):
+        states = (State.HOLDS,), (State.HOLDS, State.OTHER_TYPE), (State.MISSING,)
+        literals.update(dict.fromkeys(abs(prover.condition(condition, *wanted)) for wanted in states))
+    values: list[JsonValue | Missing] = []
+    cases: list[frozenset[int]] = [frozenset()]
+    for literal in literals:
+        cases = [
+            case | {sign}
+            for case in cases
+            for sign in (literal, -literal)
+            if prover.value(path, case | {sign}) is not None
+        ]
+        if len(cases) > MAX_COMBINATIONS:
+            raise Undecided("too many conditions look at it")
+    for case in cases:
+        value = prover.value(path, case)
+        values.append(MISSING if value is None else value)
+    return tuple(values)
+
+
+def _templates(rules: IssuerRules) -> Iterator[Any]:
+    for rule in rules.rules:
+        for grant in rule.grants:
+            yield from grant.templates
+
+
+def _conditions(rules: IssuerRules, path: ClaimPath) -> Iterator[Condition]:
+    for rule in rules.rules:
+        groups = [rule.when, rule.unless, *(a.conditions for group in rule.when_any for a in group)]
+        yield from (condition for group in groups for condition in group if condition.path == path)
+    for deny in rules.denies:
+        yield from (condition for condition in (*deny.when, *deny.unless) if condition.path == path)
+    yield from (condition for condition in rules.refused if condition.path == path)
