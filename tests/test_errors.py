@@ -25,6 +25,8 @@ NOT_REASONS = {
     "identity_failed",  # events of the operations log
     "policy_reload_failed",
     "issuer_trouble",
+    "key_unusable",  # what is wrong with an issuer, in issuer_trouble
+    "key_not_in_policy",
     "issuer_recovered",
     "issuer_mismatch",
     "registry_unreachable",
