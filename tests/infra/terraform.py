@@ -126,7 +126,7 @@ def imitation(folder: Path, url: str) -> Iterator[dict[str, str]]:
                 "Test": True,
                 "Addr": {"Network": "unix", "String": str(socket)},
             }
-            yield {"TF_REATTACH_PROVIDERS": json.dumps({"registry.terraform.io/azure/azapi": attached})}
+            yield {"TF_REATTACH_PROVIDERS": json.dumps({"azure/azapi": attached})}
         finally:
             process.kill()
 
