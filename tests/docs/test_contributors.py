@@ -14,7 +14,14 @@ from devstack.stack import PROJECT
 ARCHITECTURE = (PROJECT / "docs" / "architecture.md").read_text(encoding="utf-8")
 CONTRIBUTING = (PROJECT / "docs" / "contributing.md").read_text(encoding="utf-8")
 SOURCES = {path.relative_to(PROJECT).as_posix(): path.read_text("utf-8") for path in PROJECT.glob("vending/**/*.py")}
-OFFLINE = ("vending/assurance/", "vending/cli/", "vending/starter/", "vending/policy/compiler/", "vending/policy/lint/")
+OFFLINE = (
+    "vending/assurance/",
+    "vending/evidence/",
+    "vending/cli/",
+    "vending/starter/",
+    "vending/policy/compiler/",
+    "vending/policy/lint/",
+)
 """What runs before a policy is in force, and serves no request."""
 TREES = {name: ast.parse(text) for name, text in SOURCES.items()}
 RECIPES = re.findall(r"^### (Add an? \w+)\n\nFollow `(\w+)`\.\n\n((?:- .*\n(?:  .*\n)*)+)", CONTRIBUTING, re.MULTILINE)
