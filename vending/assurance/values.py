@@ -87,10 +87,10 @@ def find_value(wishes: Sequence[Wish], domain: Domain) -> JsonValue | Missing | 
 def _candidates(wishes: Sequence[Wish], domain: Domain) -> Iterator[JsonValue | Missing]:
     """Yield values of every kind that the conditions tell apart, the plainest first."""
     wishes = [wish for wish in wishes if not wish.condition.absent]  # They only tell what is missing from the rest.
-    if domain.scalars:
-        yield from _scalars(wishes, domain)
     if domain.missing:
         yield MISSING
+    if domain.scalars:
+        yield from _scalars(wishes, domain)
     if domain.lists:
         yield []
         yield from _lists(wishes, domain)
