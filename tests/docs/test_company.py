@@ -43,3 +43,14 @@ def test_a_team_cannot_grant_itself_what_is_not_its_own(tmp_path_factory: pytest
     team = folder / "web.yaml"
     team.write_text(team.read_text().replace("web/{repository_id|web-images}", change, 1))
     assert main(["check", str(folder)]) == 1
+
+
+def test_the_tutorial_builds_up_this_very_policy() -> None:
+    text = (ROOT / "docs" / "policy.md").read_text()
+    section = text.split("## A company of five hundred repositories")[1].split("\n## ")[0]
+    excerpts = [block.split("```")[0].strip("\n") for block in section.split("```text\n")[1:]]
+    files = [file.read_text() for file in sorted((COMPANY / "policy").iterdir())]
+    assert len(excerpts) == 7
+    assert [excerpt for excerpt in excerpts if not any(excerpt in file for file in files)] == []
+    lines = sum(len(file.splitlines()) for file in files)
+    assert f"in {lines} lines" in section
