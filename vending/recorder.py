@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from vending import audit
 from vending.errors import Reason, Refusal
 from vending.operations_log import note_bug
-from vending.telemetry import Outcome
+from vending.telemetry import RequestOutcome
 
 if TYPE_CHECKING:
     from vending.audit_event import Kind
@@ -33,7 +33,7 @@ class Recorder:
 
     def count(self, kind: str, refusal: Refusal) -> None:
         """Count a request that was refused before its audit event began; `kind` is the name of the endpoint."""
-        self.telemetry.finished(Outcome(kind, audit.outcome(refusal), refusal.reason.value), {})
+        self.telemetry.finished(RequestOutcome(kind, audit.outcome(refusal), refusal.reason.value), {})
 
     @asynccontextmanager
     async def recorded(self, trail: audit.Trail) -> AsyncIterator[None]:
@@ -60,5 +60,5 @@ class Recorder:
                 raise Refusal(Reason.INTERNAL_ERROR) from None
             finally:
                 event = trail.write(refusal)
-                ended = Outcome(trail.kind, event["outcome"], event["reason"] or "none")
+                ended = RequestOutcome(trail.kind, event["outcome"], event["reason"] or "none")
                 self.telemetry.finished(ended, event["durations_ms"])

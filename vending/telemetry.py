@@ -34,7 +34,7 @@ _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class RequestOutcome:
     """Say how a request ended. `kind` names what was asked for, `reason` is `none` where nothing was refused."""
 
     kind: str
@@ -61,7 +61,7 @@ class Telemetry:
         """Surround one step of a request."""
         return nullcontext()
 
-    def finished(self, outcome: Outcome, durations_ms: Mapping[str, float]) -> None:
+    def finished(self, outcome: RequestOutcome, durations_ms: Mapping[str, float]) -> None:
         """Count one request that has ended, with the milliseconds of each step and the `total`."""
 
     def watch(self, ages: Callable[[], Ages]) -> None:
@@ -100,7 +100,7 @@ class OpenTelemetry(Telemetry):
         with self._span(f"vending.{name}"):
             yield
 
-    def finished(self, outcome: Outcome, durations_ms: Mapping[str, float]) -> None:
+    def finished(self, outcome: RequestOutcome, durations_ms: Mapping[str, float]) -> None:
         """Count the request, and label its span with how it ended."""
         from opentelemetry.trace import StatusCode, get_current_span
 

@@ -10,13 +10,13 @@ import pytest
 
 from tests.assurance.small import REGISTRIES, SCOPES, TOKENS, a_deny, a_policy, allowed
 from tests.policy.language import NOW, compose, deny, grant, load_data, rule
-from vending.assurance.never import Finding, Verdict, prove
+from vending.assurance.never import Judgement, Verdict, prove
 from vending.policy import PolicyError
 
 POLICIES = int(os.environ.get("ASSURANCE_PAIRS", "120"))
 
 
-def verdicts(**sections: Any) -> list[Finding]:
+def verdicts(**sections: Any) -> list[Judgement]:
     return prove(load_data(compose(**sections)), NOW)
 
 

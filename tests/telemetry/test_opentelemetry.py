@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from vending.telemetry import OFF, Ages, OpenTelemetry, Outcome
+from vending.telemetry import OFF, Ages, OpenTelemetry, RequestOutcome
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -53,7 +53,7 @@ def test_each_step_is_a_span_within_the_requests_own_which_continues_the_platfor
         for step in ("policy", "verify", "decide"):
             with observed.telemetry.step(step):
                 pass
-        observed.telemetry.finished(Outcome("token", "allow", "none"), {})
+        observed.telemetry.finished(RequestOutcome("token", "allow", "none"), {})
     *steps, request = observed.spans()
     assert [span.name for span in steps] == ["vending.policy", "vending.verify", "vending.decide"]
     assert {span.parent.span_id for span in steps} == {request.context.span_id}
@@ -88,7 +88,10 @@ def test_an_exceptions_text_reaches_no_span(observed: Observed) -> None:
 
 
 def test_an_error_of_the_service_is_an_error_of_the_span_and_a_denial_is_none(observed: Observed) -> None:
-    for outcome in (Outcome("token", "error", "registry_unavailable"), Outcome("token", "deny", "token_expired")):
+    for outcome in (
+        RequestOutcome("token", "error", "registry_unavailable"),
+        RequestOutcome("token", "deny", "token_expired"),
+    ):
         with observed.telemetry.request("token", ""):
             observed.telemetry.finished(outcome, {})
     failed, denied = observed.spans()
@@ -97,7 +100,9 @@ def test_an_error_of_the_service_is_an_error_of_the_span_and_a_denial_is_none(ob
 
 
 def test_requests_are_counted_by_kind_outcome_and_reason(observed: Observed) -> None:
-    for outcome in [Outcome("token", "allow", "none")] * 3 + [Outcome("explain", "deny", "token_expired")]:
+    for outcome in [RequestOutcome("token", "allow", "none")] * 3 + [
+        RequestOutcome("explain", "deny", "token_expired")
+    ]:
         observed.telemetry.finished(outcome, {"total": 5.0})
     assert [(labels, point.value) for labels, point in observed.points("vending.requests")] == [
         ({"kind": "token", "outcome": "allow", "reason": "none"}, 3),
@@ -106,7 +111,9 @@ def test_requests_are_counted_by_kind_outcome_and_reason(observed: Observed) -> 
 
 
 def test_durations_are_histograms_in_seconds_of_the_request_and_of_each_step(observed: Observed) -> None:
-    observed.telemetry.finished(Outcome("token", "allow", "none"), {"verify": 2.0, "mint": 500.0, "total": 750.0})
+    observed.telemetry.finished(
+        RequestOutcome("token", "allow", "none"), {"verify": 2.0, "mint": 500.0, "total": 750.0}
+    )
     ((labels, total),) = observed.points("vending.request.duration")
     assert labels == {"kind": "token", "outcome": "allow"}
     assert (total.sum, total.count) == (0.75, 1)
@@ -130,5 +137,5 @@ def test_ages_are_gauges_that_are_read_when_metrics_are_collected(observed: Obse
 
 def test_telemetry_that_is_off_does_nothing() -> None:
     with OFF.request("token", PARENT), OFF.step("verify"):
-        OFF.finished(Outcome("token", "allow", "none"), {"total": 1.0})
+        OFF.finished(RequestOutcome("token", "allow", "none"), {"total": 1.0})
     OFF.watch(lambda: Ages(policy=None, keys={}))

@@ -36,7 +36,7 @@ class Verdict(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Judgement:
     """What was found out about one `never` entry; `rule`, `repository` and `example` where it is violated."""
 
     name: str
@@ -48,9 +48,9 @@ class Finding:
     why: str = ""
 
 
-def prove(policy: Policy, now: float, progress: Progress | None = None) -> list[Finding]:
+def prove(policy: Policy, now: float, progress: Progress | None = None) -> list[Judgement]:
     """Judge every enabled `never` entry, in the order of the file; `now` is in seconds since the epoch."""
-    found: dict[str, Finding] = {}
+    found: dict[str, Judgement] = {}
     issuers = list(policy.issuers.values())
     bare = replace(policy, rules={name: _without_never(rules) for name, rules in policy.rules.items()})
     for number, issuer in enumerate(issuers):
@@ -64,7 +64,7 @@ def prove(policy: Policy, now: float, progress: Progress | None = None) -> list[
     return list(found.values())
 
 
-def _gravity(finding: Finding) -> int:
+def _gravity(finding: Judgement) -> int:
     return (Verdict.PROVED, Verdict.NOT_PROVED, Verdict.VIOLATED).index(finding.verdict)
 
 
@@ -102,12 +102,12 @@ class _Examiner:
         except Undecided as why:
             return rule, [], str(why)
 
-    def findings(self) -> Iterator[Finding]:
+    def findings(self) -> Iterator[Judgement]:
         """Judge each entry."""
         for entry in self._entries:
             yield self._judge(entry)
 
-    def _judge(self, entry: Deny) -> Finding:
+    def _judge(self, entry: Deny) -> Judgement:
         why = ""
         denials = list(self._access.denials(entry))
         for rule, rights, trouble in self._rights:
@@ -125,9 +125,9 @@ class _Examiner:
                         if finding is not None:
                             return finding
         verdict = Verdict.NOT_PROVED if why else Verdict.PROVED
-        return Finding(entry.name, verdict, issuer=self._access.issuer.name, why=why)
+        return Judgement(entry.name, verdict, issuer=self._access.issuer.name, why=why)
 
-    def _violation(self, entry: Deny, denial: Denial, right: Right, action: str) -> Finding | None:
+    def _violation(self, entry: Deny, denial: Denial, right: Right, action: str) -> Judgement | None:
         """Return how a right breaks an entry; None is a proof that it does not. Raises `Undecided`."""
         start = max(self._now, right.rule.span.start, entry.span.start)
         end = min(right.rule.span.end, entry.span.end)
@@ -146,12 +146,12 @@ class _Examiner:
                 return self._confirmed(entry, right, action, found, moment)
         return None
 
-    def _confirmed(self, entry: Deny, right: Right, action: str, found: Witness, moment: float) -> Finding:
+    def _confirmed(self, entry: Deny, right: Right, action: str, found: Witness, moment: float) -> Judgement:
         claims, scope = token_of(found), scope_of(found, action)
         issuer = self._access.issuer.name
         if not allows(self._bare, issuer, claims, right.registry, scope, moment):
             raise Undecided("the example that was found is not one for the evaluator; please report this")
-        return Finding(
+        return Judgement(
             entry.name,
             Verdict.VIOLATED,
             issuer=issuer,
@@ -168,7 +168,7 @@ def _moments(start: float, end: float, spans: Iterator[Span]) -> set[float]:
     return found
 
 
-def problem(finding: Finding, never: Mapping[str, str], rules: Mapping[str, str]) -> Problem:
+def problem(finding: Judgement, never: Mapping[str, str], rules: Mapping[str, str]) -> Problem:
     """Write a finding that is no proof as a problem of the file: `never_violated` or `never_not_proved`.
 
     `never` and `rules` are the places of entries by their names, as `file:line:column`.

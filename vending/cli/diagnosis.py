@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from vending.policy.engine.globs import Glob
     from vending.settings import Settings
 
-Outcome: TypeAlias = Literal["ok", "warning", "error"]
-Subject: TypeAlias = Literal["settings", "policy", "replay store", "issuer", "identity", "registry"]
+Severity: TypeAlias = Literal["ok", "warning", "error"]
+Examined: TypeAlias = Literal["settings", "policy", "replay store", "issuer", "identity", "registry"]
 
 MOST_REPOSITORIES: Final = 30
 """Probed in one token request for each registry; the default limit of a caller's own request is 32."""
@@ -52,12 +52,12 @@ _SPARE_NAME: Final = "acr-token-vending/doctor"
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Diagnostic:
     """Say how one thing is, and, where it is not well, what fixes it."""
 
-    check: Subject
+    check: Examined
     name: str
-    outcome: Outcome
+    outcome: Severity
     message: str
     advice: str | None = None
 
@@ -81,19 +81,19 @@ class Diagnosis:
         self._minter = Minter(http, self._clock, budget_seconds=settings.deadline_seconds)
         self._slots = asyncio.Semaphore(_AT_A_TIME)
 
-    async def findings(self) -> AsyncIterator[Finding]:
+    async def findings(self) -> AsyncIterator[Diagnostic]:
         """Yield what is found, in the order of the policy; a broken policy raises `PolicyError`."""
         self._say("policy")
         try:
             fetched = await policy_source(self._settings, self._http, self._storage_token).fetch(in_force=None)
         except Unavailable as error:
             fix = advice.connection(error.cause, advice.POLICY)
-            yield Finding("policy", str(self._settings.policy), "error", str(error), fix)
+            yield Diagnostic("policy", str(self._settings.policy), "error", str(error), fix)
             return
         if fetched is None:  # A source that was never asked before always answers with a policy.
             raise RuntimeError("the policy's source has nothing to say")
         policy = fetched.policy
-        yield Finding("policy", str(self._settings.policy), "ok", f"loaded, SHA-256 {policy.sha256}")
+        yield Diagnostic("policy", str(self._settings.policy), "ok", f"loaded, SHA-256 {policy.sha256}")
         checks = [self._in_turn(check) for check in self._checks(policy)]
         tasks = [asyncio.create_task(check) for check in checks]
         try:
@@ -104,11 +104,11 @@ class Diagnosis:
             for task in tasks:
                 task.cancel()
 
-    async def _in_turn(self, check: Callable[[], Awaitable[list[Finding]]]) -> list[Finding]:
+    async def _in_turn(self, check: Callable[[], Awaitable[list[Diagnostic]]]) -> list[Diagnostic]:
         async with self._slots:
             return await check()
 
-    def _checks(self, policy: Policy) -> Iterable[Callable[[], Awaitable[list[Finding]]]]:
+    def _checks(self, policy: Policy) -> Iterable[Callable[[], Awaitable[list[Diagnostic]]]]:
         yield self._replay_store
         for issuer in policy.issuers.values():
             yield _bind(self._issuer, issuer)
@@ -122,13 +122,13 @@ class Diagnosis:
     async def _storage_token(self) -> str:
         return await self._entra.token(own_identity(self._settings), STORAGE_AUDIENCE)
 
-    async def _replay_store(self) -> list[Finding]:
+    async def _replay_store(self) -> list[Diagnostic]:
         self._say("replay store")
         if self._settings.replay_table is None:
             count = self._settings.worker_processes
             each = f"each of up to {count} worker processes" if count > 1 else "each worker process"
             return [
-                Finding(
+                Diagnostic(
                     "replay store",
                     "memory",
                     "warning",
@@ -142,15 +142,15 @@ class Diagnosis:
         except Refusal as refusal:
             message, cause = _heard(refusal)
             fix = advice.connection(cause, advice.REPLAY_TABLE)
-            return [Finding("replay store", self._settings.replay_table, "error", message, fix)]
-        return [Finding("replay store", self._settings.replay_table, "ok", "the table can be read")]
+            return [Diagnostic("replay store", self._settings.replay_table, "error", message, fix)]
+        return [Diagnostic("replay store", self._settings.replay_table, "ok", "the table can be read")]
 
     # --- Issuers
 
-    async def _issuer(self, entry: PolicyIssuer) -> list[Finding]:
+    async def _issuer(self, entry: PolicyIssuer) -> list[Diagnostic]:
         issuer = entry.verification
         if not issuer.enabled:
-            return [Finding("issuer", issuer.name, "warning", "switched off by the policy (enabled: false)")]
+            return [Diagnostic("issuer", issuer.name, "warning", "switched off by the policy (enabled: false)")]
         self._say(f"issuer {issuer.name}")
         try:
             if issuer.static_keys is not None:
@@ -162,14 +162,14 @@ class Diagnosis:
                 where = "published"
         except KeysNotFetched as error:
             fix = advice.ISSUER_CONNECTION.get(error.cause) if error.cause else None
-            return [Finding("issuer", issuer.name, "error", error.detail, fix or advice.ISSUER[error.failure])]
+            return [Diagnostic("issuer", issuer.name, "error", error.detail, fix or advice.ISSUER[error.failure])]
         return [*_audience(entry), *_keys(issuer, keys, where)]
 
     # --- Identities and their registries
 
-    async def _identity(self, policy: Policy, name: str, registries: list[Registry]) -> list[Finding]:
+    async def _identity(self, policy: Policy, name: str, registries: list[Registry]) -> list[Diagnostic]:
         """Check an identity with every registry that names it, for a registry is out of reach without a token."""
-        found: list[Finding] = []
+        found: list[Diagnostic] = []
         asked: dict[tuple[Identity, str], _Held | None] = {}
         for registry in registries:
             identity = policy.identity_of(registry, self._settings.client_id)
@@ -181,17 +181,17 @@ class Diagnosis:
             held = asked[key]
             if held is None:
                 message = f"not examined, for its identity {name} has no token"
-                found.append(Finding("registry", registry.name, "error", message))
+                found.append(Diagnostic("registry", registry.name, "error", message))
                 continue
             self._say(f"registry {registry.name}")
             found += await self._registry(policy, registry, identity, held)
         return found
 
-    async def _entra_token(self, name: str, identity: Identity, audience: str) -> tuple[Finding, _Held | None]:
+    async def _entra_token(self, name: str, identity: Identity, audience: str) -> tuple[Diagnostic, _Held | None]:
         try:
             token = await self._entra.token(identity, audience)
         except Refusal as refusal:
-            return Finding("identity", name, "error", *self._no_token(identity, refusal)), None
+            return Diagnostic("identity", name, "error", *self._no_token(identity, refusal)), None
         claims = _unverified(token)
         told = {
             "object id": claims.get("oid"),
@@ -201,7 +201,7 @@ class Diagnosis:
         known = ", ".join(f"{what} {quote(value)}" for what, value in told.items() if isinstance(value, str))
         message = f"{identity.kind}: got a token for {audience}" + (f" ({known})" if known else "")
         object_id = claims.get("oid")
-        return Finding("identity", name, "ok", message), _Held(object_id if isinstance(object_id, str) else None)
+        return Diagnostic("identity", name, "ok", message), _Held(object_id if isinstance(object_id, str) else None)
 
     def _no_token(self, identity: Identity, refusal: Refusal) -> tuple[str, str]:
         """Say what was heard, and what to do about it."""
@@ -224,7 +224,7 @@ class Diagnosis:
             return message, advice.IDENTITY_UNAVAILABLE.get(identity.kind, advice.AUTHORITY_UNAVAILABLE)
         return message, advice.IDENTITY_NOT_SET_UP[identity.kind]
 
-    async def _registry(self, policy: Policy, registry: Registry, identity: Identity, held: _Held) -> list[Finding]:
+    async def _registry(self, policy: Policy, registry: Registry, identity: Identity, held: _Held) -> list[Diagnostic]:
         target = Target.of(registry, identity, allow_loopback=self._settings.allow_loopback)
         needs = Needs.of(policy, registry.name)
 
@@ -236,7 +236,7 @@ class Diagnosis:
             spare = await self._minter.probe(target, entra_token, (repository(_SPARE_NAME, ACTIONS),))
         except Refusal as refusal:
             message, fix = _not_minted(registry, refusal, roles_for(needs.actions), held)
-            return [Finding("registry", registry.name, "error", message, fix)]
+            return [Diagnostic("registry", registry.name, "error", message, fix)]
         return list(_granted(registry, needs, probe, spare, held))
 
 
@@ -292,37 +292,37 @@ def _inserted(insertion: Insertion) -> str:
     return min(insertion.table.values(), default="doctor") if insertion.table is not None else "doctor"
 
 
-def _audience(entry: PolicyIssuer) -> Iterable[Finding]:
+def _audience(entry: PolicyIssuer) -> Iterable[Diagnostic]:
     """Compare the audience that the policy demands with the one that a platform gives no choice about."""
     issuer = entry.verification
     for address in entry.preset.addresses:
         fixed = address.audience
         if fixed is not None and address.pattern.fullmatch(issuer.url) and not fixed.admits(issuer.audience):
             message = f"aud of its tokens {fixed.says}, so none has {quote(issuer.audience)}, as the policy demands"
-            yield Finding("issuer", issuer.name, "error", message, advice.fixed_audience(fixed))
+            yield Diagnostic("issuer", issuer.name, "error", message, advice.fixed_audience(fixed))
 
 
-def _keys(issuer: Issuer, keys: KeySet, where: str) -> Iterable[Finding]:
+def _keys(issuer: Issuer, keys: KeySet, where: str) -> Iterable[Diagnostic]:
     """Say how many keys can be used, and of each other one why not."""
     idle = keys.without_use(issuer.algorithms)
     fitting = len(keys.keys) - len(idle)
     listed = ", ".join(sorted(issuer.algorithms))
     message = f"{len(keys.keys)} usable key{'' if len(keys.keys) == 1 else 's'} {where}"
     if not keys.keys:
-        yield Finding("issuer", issuer.name, "error", message, advice.NO_USABLE_KEY)
+        yield Diagnostic("issuer", issuer.name, "error", message, advice.NO_USABLE_KEY)
     elif not fitting:
         own = ", ".join(sorted({algorithm for key in idle for algorithm in key.algorithms}))
         message += f", and none is for {listed}, as the policy demands, but for {own}"
-        yield Finding("issuer", issuer.name, "error", message, advice.ALGORITHMS)
+        yield Diagnostic("issuer", issuer.name, "error", message, advice.ALGORITHMS)
     else:
-        yield Finding("issuer", issuer.name, "ok", message)
+        yield Diagnostic("issuer", issuer.name, "ok", message)
     for key in keys.unusable:
         fix = advice.PRIVATE_KEY if key.private else advice.UNUSABLE_KEY
-        yield Finding("issuer", issuer.name, "error" if key.private else "warning", str(key), fix)
+        yield Diagnostic("issuer", issuer.name, "error" if key.private else "warning", str(key), fix)
     for spare in idle if fitting else ():
         own = ", ".join(sorted(spare.algorithms))
         message = f"kid {quote(spare.kid)} is for {own}, and the policy lists {listed}: tokens of this key are refused"
-        yield Finding("issuer", issuer.name, "warning", message, advice.ALGORITHMS)
+        yield Diagnostic("issuer", issuer.name, "warning", message, advice.ALGORITHMS)
 
 
 def _heard(refusal: Refusal) -> tuple[str, Cause | None]:
@@ -348,7 +348,7 @@ def _not_minted(registry: Registry, refusal: Refusal, roles: Roles, held: _Held)
     return message, advice.REGISTRY.get(refusal.reason, advice.REGISTRY[Reason.REGISTRY_RESPONSE_INVALID])
 
 
-def _granted(registry: Registry, needs: Needs, probe: Probe, spare: Probe, held: _Held) -> Iterable[Finding]:
+def _granted(registry: Registry, needs: Needs, probe: Probe, spare: Probe, held: _Held) -> Iterable[Diagnostic]:
     """Compare what the registry grants with what the rules need, and with what they never grant."""
     mode = "ABAC repository permissions" if probe.abac else "classic roles"
     lacking = needs.pairs - probe.granted
@@ -358,19 +358,19 @@ def _granted(registry: Registry, needs: Needs, probe: Probe, spare: Probe, held:
         listed = sorted(f"{kind}:{name}:{action}" for kind, name, action in lacking)
         more = f" and {len(listed) - 10} more" if len(listed) > 10 else ""
         message = f"{registry.login_server} ({mode}): the identity lacks {', '.join(listed[:10])}{more}"
-        yield Finding("registry", registry.name, "error", message, _assignment(registry, chosen, held))
+        yield Diagnostic("registry", registry.name, "error", message, _assignment(registry, chosen, held))
     else:
         left_out = f"; {needs.left_out} further repositories were not tried" if needs.left_out else ""
         message = f"{registry.login_server} ({mode}): grants all that was tried of what the rules grant{left_out}"
-        yield Finding("registry", registry.name, "ok", message)
+        yield Diagnostic("registry", registry.name, "ok", message)
     if probe.service != registry.login_server and registry.service is None:
         fix = f"Write service: {probe.service} in the policy; it saves a call that is refused at each cold start."
-        yield Finding("registry", registry.name, "warning", f"it calls itself {quote(probe.service)}", fix)
+        yield Diagnostic("registry", registry.name, "warning", f"it calls itself {quote(probe.service)}", fix)
     table, least = (ABAC, roles_for(needs.actions).abac) if probe.abac else (CLASSIC, roles_for(needs.actions).classic)
     excess = {action for _, _, action in spare.granted}.difference(*(table[role] for role in least))
     if excess:
         message = f"the identity may {', '.join(sorted(excess))} everywhere, which no rule grants"
-        yield Finding("registry", registry.name, "warning", message, advice.EXCESS)
+        yield Diagnostic("registry", registry.name, "warning", message, advice.EXCESS)
 
 
 def _assignment(registry: Registry, roles: Iterable[str], held: _Held) -> str:
@@ -392,5 +392,7 @@ def _unverified(token: str) -> Mapping[str, object]:
     return claims
 
 
-def _bind(check: Callable[..., Awaitable[list[Finding]]], *arguments: object) -> Callable[[], Awaitable[list[Finding]]]:
+def _bind(
+    check: Callable[..., Awaitable[list[Diagnostic]]], *arguments: object
+) -> Callable[[], Awaitable[list[Diagnostic]]]:
     return lambda: check(*arguments)

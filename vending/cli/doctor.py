@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Mapping, Sequence
 
-    from vending.cli.diagnosis import Finding
+    from vending.cli.diagnosis import Diagnostic
     from vending.cli.frame import Commands
     from vending.cli.report import Line
     from vending.policy import Problem
@@ -61,21 +61,21 @@ def run(arguments: argparse.Namespace) -> Report:
     return _report(findings, problems)
 
 
-def _settings(environment: Mapping[str, str]) -> tuple[Settings | None, list[Finding]]:
+def _settings(environment: Mapping[str, str]) -> tuple[Settings | None, list[Diagnostic]]:
     """Read the settings; where only the public URL is missing, which no check needs, go on without it."""
-    from vending.cli.diagnosis import Finding
+    from vending.cli.diagnosis import Diagnostic
 
     try:
         return Settings.from_environment(environment), []
     except SettingsError as error:
-        found = [Finding("settings", "environment", "error", str(error), "Set it in the app's settings.")]
+        found = [Diagnostic("settings", "environment", "error", str(error), "Set it in the app's settings.")]
     try:
         return Settings.from_environment({**environment, **_SOME_URL}), found
     except SettingsError:
         return None, found
 
 
-async def _examine(settings: Settings) -> tuple[list[Finding], tuple[Problem, ...]]:
+async def _examine(settings: Settings) -> tuple[list[Diagnostic], tuple[Problem, ...]]:
     from vending.cli.diagnosis import Diagnosis
     from vending.http_client import Http
 
@@ -105,7 +105,7 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def _report(findings: Sequence[Finding], problems: tuple[Problem, ...]) -> Report:
+def _report(findings: Sequence[Diagnostic], problems: tuple[Problem, ...]) -> Report:
     errors = sum(finding.outcome == "error" for finding in findings) + len(problems)
     warnings = sum(finding.outcome == "warning" for finding in findings)
     summary = f"{count(errors, 'thing')} to fix, {count(warnings, 'warning')}"
@@ -130,7 +130,7 @@ def _report(findings: Sequence[Finding], problems: tuple[Problem, ...]) -> Repor
     )
 
 
-def _lines(finding: Finding) -> Iterator[Line]:
+def _lines(finding: Diagnostic) -> Iterator[Line]:
     yield line(
         Cell(f"{finding.outcome:<8}", _STYLES[finding.outcome]),
         f"{finding.check} {finding.name}: {finding.message}",

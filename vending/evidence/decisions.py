@@ -51,7 +51,7 @@ _NEEDED: Final = frozenset({"decided_on", "absent", "withheld", "scope", "grante
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Ruling:
     """What was or would be decided. `reason` is None where everything was granted."""
 
     allowed: bool
@@ -66,7 +66,7 @@ class Undecidable(Exception):
     """Say why an event cannot be decided again: `args[0]`, for a person."""
 
 
-def recorded(event: Event) -> Outcome | None:
+def recorded(event: Event) -> Ruling | None:
     """Return what was decided then; None where the request never reached a decision.
 
     A request that was granted and failed afterwards counts as allowed.
@@ -75,7 +75,7 @@ def recorded(event: Event) -> Outcome | None:
         return None
     reason = event.get("reason")
     refused = reason in {one.value for one in DECISIONS}
-    return Outcome(
+    return Ruling(
         allowed=not refused,
         reason=reason if refused else None,
         granted=tuple(event.get("granted") or ()),
@@ -84,7 +84,7 @@ def recorded(event: Event) -> Outcome | None:
     )
 
 
-def decide_again(policy: Policy, event: Event) -> Outcome:
+def decide_again(policy: Policy, event: Event) -> Ruling:
     """Decide a recorded request by a policy, at the event's time. Raises `Undecidable`."""
     shortened = _NEEDED.intersection(event.get("shortened") or ())
     if shortened:
@@ -99,7 +99,7 @@ def decide_again(policy: Policy, event: Event) -> Outcome:
     told: dict[str, Any] = dict(event["decided_on"])
     absent = frozenset(event.get("absent") or ())
     unknown = [key for key in policy.rules[issuer.name].reads if key not in told and key not in absent]
-    first: Outcome | None = None
+    first: Ruling | None = None
     for values in _completions(policy, issuer.name, unknown, event.get("withheld") or ()):
         verified = VerifiedClaims(issuer.name, _claims({**told, **values}))
         outcome = _outcome(decide(policy, verified, registry.name, scopes, now))
@@ -120,7 +120,7 @@ def _asked(event: Event) -> tuple[Scope, ...] | None:
         raise Undecidable(f"the recorded scope cannot be read ({refusal.reason})") from None
 
 
-def _differs(one: Outcome, other: Outcome) -> bool:
+def _differs(one: Ruling, other: Ruling) -> bool:
     return (one.allowed, one.reason, one.granted, one.missing) != (
         other.allowed,
         other.reason,
@@ -129,8 +129,8 @@ def _differs(one: Outcome, other: Outcome) -> bool:
     )
 
 
-def _outcome(decision: Decision) -> Outcome:
-    return Outcome(
+def _outcome(decision: Decision) -> Ruling:
+    return Ruling(
         decision.allowed,
         None if decision.reason is None else decision.reason.value,
         tuple(map(str, decision.granted)),
@@ -140,8 +140,8 @@ def _outcome(decision: Decision) -> Outcome:
     )
 
 
-def _refused(event: Event, reason: Reason) -> Outcome:
-    return Outcome(False, reason.value, (), tuple(event.get("scope") or ()), ())
+def _refused(event: Event, reason: Reason) -> Ruling:
+    return Ruling(False, reason.value, (), tuple(event.get("scope") or ()), ())
 
 
 def claims_told(event: Event) -> dict[str, JsonValue]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from vending.assurance.comment import code
-from vending.evidence.decisions import Outcome, Undecidable, decide_again, recorded
+from vending.evidence.decisions import Ruling, Undecidable, decide_again, recorded
 
 if TYPE_CHECKING:
     from vending.evidence.events import Event
@@ -93,7 +93,7 @@ def replay(policy: Policy, events: Iterable[Event], *, explain: bool = False) ->
     return found
 
 
-def _file(found: Replay, event: Event, before: Outcome, after: Outcome, was: str) -> None:
+def _file(found: Replay, event: Event, before: Ruling, after: Ruling, was: str) -> None:
     now = "allow" if after.allowed else str(after.reason)
     entry = Entry(event, was, now, after.missing, after.rules, after.description)
     if before.allowed and not after.allowed:

@@ -42,7 +42,7 @@ from vending.policy.lint.issuers import (
 )
 from vending.policy.lint.leftovers import audit_claim, unused
 from vending.policy.lint.templates import templates
-from vending.policy.lint.view import RuleSubject, Subject, View
+from vending.policy.lint.view import LintedEntry, RuleEntry, View
 
 if TYPE_CHECKING:
     from vending.policy.compiler.load import Loaded
@@ -51,8 +51,8 @@ if TYPE_CHECKING:
 __all__ = ["INFORMATION", "Lint", "lint"]
 
 PolicyCheck: TypeAlias = Callable[[View, float], Findings]
-RuleCheck: TypeAlias = Callable[[RuleSubject, View, float], Findings]
-ConditionCheck: TypeAlias = Callable[[Subject], Findings]
+RuleCheck: TypeAlias = Callable[[RuleEntry, View, float], Findings]
+ConditionCheck: TypeAlias = Callable[[LintedEntry], Findings]
 
 POLICY_CHECKS: Final[tuple[PolicyCheck, ...]] = (
     service_principal,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from vending.oidc.claim_path import ClaimPath
-    from vending.policy.lint.view import Clause, RuleSubject, Subject, View
+    from vending.policy.lint.view import Clause, LintedEntry, RuleEntry, View
 
 _EFFECTS: Final[Mapping[tuple[str | int, str], str]] = {
     ("rules", "when"): "the rule matches nobody",
@@ -27,7 +27,7 @@ _EFFECTS: Final[Mapping[tuple[str | int, str], str]] = {
 }
 
 
-def no_immutable_id(rule: RuleSubject, view: View, now: float) -> Findings:
+def no_immutable_id(rule: RuleEntry, view: View, now: float) -> Findings:
     """Find rules that know their callers by names only."""
     for issuer in rule.issuers:
         immutable = {parse_key(key) for key in issuer.preset.immutable}
@@ -42,7 +42,7 @@ def no_immutable_id(rule: RuleSubject, view: View, now: float) -> Findings:
             return
 
 
-def unknown_claim(subject: Subject) -> Findings:
+def unknown_claim(subject: LintedEntry) -> Findings:
     """Find conditions on claims that an issuer is not known to send."""
     for clause in subject.clauses:
         effect = _EFFECTS[subject.path[0], clause.where]
@@ -50,7 +50,7 @@ def unknown_claim(subject: Subject) -> Findings:
         yield from [finding for finding in [next(filter(None, found), None)] if finding is not None]
 
 
-def subject_match(subject: Subject) -> Findings:
+def subject_match(subject: LintedEntry) -> Findings:
     """Find conditions on `sub` where a repository's settings change its form."""
     for clause in subject.clauses:
         if clause.claim == ("sub",) and any(issuer.preset.subject_varies for issuer in subject.issuers):
@@ -63,7 +63,7 @@ def subject_match(subject: Subject) -> Findings:
             )
 
 
-def impossible_value(subject: Subject) -> Findings:
+def impossible_value(subject: LintedEntry) -> Findings:
     """Find values that no token of any of the issuers has."""
     for clause in subject.clauses:
         forms = [form_of(issuer.preset, clause.claim) for issuer in subject.issuers]
@@ -84,7 +84,7 @@ _REGEX: Final = re.compile(r"\[[^\]]*-[^\]]*\]|\([^)]*\|[^)]*\)|\.\*|\.\+|\\[dws
 """What regular expressions have and no branch, tag or name: classes, groups of alternatives, escapes, anchors."""
 
 
-def looks_like_regex(subject: Subject) -> Findings:
+def looks_like_regex(subject: LintedEntry) -> Findings:
     """Find values that are written as regular expressions, which patterns are not."""
     for clause in subject.clauses:
         for number, value in enumerate(clause.values):
@@ -97,7 +97,7 @@ def looks_like_regex(subject: Subject) -> Findings:
                 )
 
 
-def registered_only(rule: RuleSubject, view: View, now: float) -> Findings:
+def registered_only(rule: RuleEntry, view: View, now: float) -> Findings:
     """Find rules whose only conditions are on what verification has judged already."""
     admitting = [clause for clause in rule.clauses if clause.admits]
     if admitting and all(clause.claim in _REGISTERED for clause in admitting):
@@ -115,7 +115,7 @@ def _is_literal_in(claims: set[ClaimPath], clause: Clause) -> int:
     return int(clause.is_literal and clause.claim in claims)
 
 
-def mixed_issuers(rule: RuleSubject, view: View, now: float) -> Findings:
+def mixed_issuers(rule: RuleEntry, view: View, now: float) -> Findings:
     """Find rules for issuers of several providers that say for one of them only who the caller is."""
     if len({issuer.preset.name for issuer in rule.issuers}) < 2:
         return

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
     from vending.policy.engine.conditions import Scalar
     from vending.policy.engine.policy import PolicyIssuer, Rule
-    from vending.policy.lint.view import Clause, RuleSubject, View
+    from vending.policy.lint.view import Clause, RuleEntry, View
 
 
-def unreachable_rule(rule: RuleSubject, view: View, now: float) -> Findings:
+def unreachable_rule(rule: RuleEntry, view: View, now: float) -> Findings:
     """Find rules whose `unless` excludes, for every issuer, whatever `when` admits."""
     for number, key in enumerate(rule.model.unless or {}):
         if all(_takes_back(compiled, number) for compiled in rule.compiled):
@@ -36,7 +36,7 @@ def _takes_back(rule: Rule, number: int) -> bool:
     return any(implies(condition, rule.unless[number]) for condition in rule.when)
 
 
-def contradiction(rule: RuleSubject, view: View, now: float) -> Findings:
+def contradiction(rule: RuleEntry, view: View, now: float) -> Findings:
     """Find rules whose conditions no token can meet together, for any of their issuers."""
     conflicts = [_conflict(rule, issuer) for issuer in rule.issuers]
     if conflicts and all(conflicts):
@@ -45,7 +45,7 @@ def contradiction(rule: RuleSubject, view: View, now: float) -> Findings:
         yield finding(Lint.UNREACHABLE_RULE, clause.path, message, at_key=True)
 
 
-def _conflict(rule: RuleSubject, issuer: PolicyIssuer) -> tuple[Clause, str] | None:
+def _conflict(rule: RuleEntry, issuer: PolicyIssuer) -> tuple[Clause, str] | None:
     """Return a condition that another one excludes, and why."""
     required = [clause for clause in rule.clauses if clause.where == "when"]
     for one, other in combinations(required, 2):
@@ -101,14 +101,14 @@ def _listed(clause: Clause) -> str:
     return "absent" if clause.absent else " or ".join(repr(value) for value in clause.values)
 
 
-def duplicate_rule(rule: RuleSubject, view: View, now: float) -> Findings:
+def duplicate_rule(rule: RuleEntry, view: View, now: float) -> Findings:
     """Find rules that say what an earlier one says."""
     first = view.twins[rule.meaning]
     if first is not rule.model:
         yield finding(Lint.DUPLICATE_RULE, rule.path, f"the rule {first.name!r} says the same; remove one of the two")
 
 
-def expired_rule(rule: RuleSubject, view: View, now: float) -> Findings:
+def expired_rule(rule: RuleEntry, view: View, now: float) -> Findings:
     """Find rules whose last valid day has passed."""
     compiled = rule.compiled[0]
     if compiled.enabled and now >= compiled.span.end:

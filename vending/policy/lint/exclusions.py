@@ -8,15 +8,15 @@ from vending.oidc.claim_path import parse_key, write_key
 from vending.policy.lint.codes import Findings, Lint, finding
 
 if TYPE_CHECKING:
-    from vending.policy.lint.view import Clause, Subject
+    from vending.policy.lint.view import Clause, LintedEntry
 
 
-def _excludes(subject: Subject, clause: Clause) -> bool:
+def _excludes(subject: LintedEntry, clause: Clause) -> bool:
     """Return whether a condition says who is kept out: `unless` of a rule, `when` of a deny entry."""
     return clause.where == "unless" if subject.path[0] == "rules" else clause.where == "when"
 
 
-def case_escape(subject: Subject) -> Findings:
+def case_escape(subject: LintedEntry) -> Findings:
     """Find exclusions that another spelling escapes, of names that the provider compares without case."""
     for clause in subject.clauses:
         if not _excludes(subject, clause):
@@ -47,7 +47,7 @@ def _has_names(value: str) -> bool:
     return not names.startswith("**") and names != names.swapcase()
 
 
-def star_misses(subject: Subject) -> Findings:
+def star_misses(subject: LintedEntry) -> Findings:
     """Find single stars that end at a slash, on claims whose values go on behind it."""
     for clause in subject.clauses:
         deep = any(write_key(clause.claim) in issuer.preset.deep for issuer in subject.issuers)
@@ -63,7 +63,7 @@ def star_misses(subject: Subject) -> Findings:
                 )
 
 
-def _misses(subject: Subject, clause: Clause, value: str) -> bool:
+def _misses(subject: LintedEntry, clause: Clause, value: str) -> bool:
     """Return whether the star misses values that it is meant for: all that is excluded, and refs of pull requests."""
     return _excludes(subject, clause) or value == "refs/pull/*"
 
@@ -73,7 +73,7 @@ def _example(value: str) -> str:
     return "refs/pull/7/merge" if value == "refs/pull/*" else value.replace("**", "*").replace("*", "dev/x")
 
 
-def unless_absent(subject: Subject) -> Findings:
+def unless_absent(subject: LintedEntry) -> Findings:
     """Find exclusions of a rule on claims that some tokens lack: those are excluded too."""
     if subject.path[0] != "rules":
         return

@@ -10,7 +10,7 @@ from vending.policy.lint.codes import Lint, finding
 if TYPE_CHECKING:
     from vending.policy.engine.policy import PolicyIssuer
     from vending.policy.language.problems import Finding, Location
-    from vending.policy.lint.view import RuleSubject
+    from vending.policy.lint.view import RuleEntry
     from vending.policy.providers.preset import Form, Preset
 
 
@@ -33,7 +33,7 @@ def is_sent(preset: Preset, claim: ClaimPath) -> bool:
     )
 
 
-def says_all_by_subject(rule: RuleSubject, issuer: PolicyIssuer) -> bool:
+def says_all_by_subject(rule: RuleEntry, issuer: PolicyIssuer) -> bool:
     """Return whether the rule is about a form of token that has nothing but `sub` to know a caller by.
 
     Azure DevOps' service connections have one: `sc://…`, and none of the ids.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from vending.policy.engine.policy import PolicyIssuer
     from vending.policy.language.models import GrantModel
     from vending.policy.language.problems import Location
-    from vending.policy.lint.view import Clause, RuleSubject, View
+    from vending.policy.lint.view import Clause, RuleEntry, View
 
 WRITES: Final = frozenset({"push", "delete", "metadata_write"})
 _NOTHING: Final = 0
@@ -28,7 +28,7 @@ _STRONG: Final = 2
 _HEADS: Final = "refs/heads/"
 
 
-def who_may_write(rule: RuleSubject, view: View, now: float) -> Findings:
+def who_may_write(rule: RuleEntry, view: View, now: float) -> Findings:
     """Find rules that let more callers write than their author may want; the worst of each rule."""
     writing = [(number, grant) for number, grant in enumerate(rule.model.grant) if WRITES & set(grant.actions or ())]
     if not writing or not rule.model.enabled:
@@ -47,7 +47,7 @@ def who_may_write(rule: RuleSubject, view: View, now: float) -> Findings:
 # --- Code that nobody has reviewed ------------------------------------------------------------------------------------
 
 
-def _unreviewed(rule: RuleSubject, issuer: PolicyIssuer) -> Findings:
+def _unreviewed(rule: RuleEntry, issuer: PolicyIssuer) -> Findings:
     """Find writing on pull requests, plans and proposed runs."""
     for clause in rule.clauses:
         for name, pattern in issuer.preset.unreviewed if clause.admits else ():
@@ -63,7 +63,7 @@ def _unreviewed(rule: RuleSubject, issuer: PolicyIssuer) -> Findings:
                     )
 
 
-def _admits_unreviewed(rule: RuleSubject, issuer: PolicyIssuer, value: str, name: str, pattern: str) -> bool:
+def _admits_unreviewed(rule: RuleEntry, issuer: PolicyIssuer, value: str, name: str, pattern: str) -> bool:
     """Return whether a value is one of unreviewed runs, or a pattern that takes them in and nothing else is against."""
     if contains(pattern, value):
         return True
@@ -82,7 +82,7 @@ def _admits_unreviewed(rule: RuleSubject, issuer: PolicyIssuer, value: str, name
 # --- Whole tenants ----------------------------------------------------------------------------------------------------
 
 
-def _broad(rule: RuleSubject, issuer: PolicyIssuer, view: View, writing: list[tuple[int, GrantModel]]) -> Findings:
+def _broad(rule: RuleEntry, issuer: PolicyIssuer, view: View, writing: list[tuple[int, GrantModel]]) -> Findings:
     """Find writing to the same repositories for every caller of an owner, tenant or namespace."""
     preset = issuer.preset
     units = {parse_key(name) for name in preset.units}
@@ -124,7 +124,7 @@ def _shown(clause: Clause) -> str:
 # --- Gates ------------------------------------------------------------------------------------------------------------
 
 
-def _gate(rule: RuleSubject, issuer: PolicyIssuer) -> Findings:
+def _gate(rule: RuleEntry, issuer: PolicyIssuer) -> Findings:
     """Find writing that no condition on the code gates, or only one that whoever writes the code can meet."""
     preset = issuer.preset
     if not preset.gates:
@@ -155,7 +155,7 @@ def _kind_of(clause: Clause, issuer: PolicyIssuer) -> Gate | None:
     return issuer.preset.gates.get(write_key(clause.claim))
 
 
-def _worth(clause: Clause, issuer: PolicyIssuer, rule: RuleSubject) -> tuple[int, str]:
+def _worth(clause: Clause, issuer: PolicyIssuer, rule: RuleEntry) -> tuple[int, str]:
     """Return what a condition is worth as a gate, and if it is weak, why."""
     kind = _kind_of(clause, issuer)
     if kind is None or not clause.admits or not clause.values:
@@ -193,7 +193,7 @@ def _weakness(kind: Gate, value: str, key: str, *, has_kind: bool) -> str | None
     return None
 
 
-def _has_kind(rule: RuleSubject, issuer: PolicyIssuer) -> bool:
+def _has_kind(rule: RuleEntry, issuer: PolicyIssuer) -> bool:
     """Return whether the rule says of which kind a ref is."""
     return any(clause.admits and _kind_of(clause, issuer) is Gate.KIND for clause in rule.clauses)
 

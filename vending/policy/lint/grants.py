@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from vending.policy.engine.policy import Deny, Grant, Rule
     from vending.policy.language.models import GrantModel
     from vending.policy.language.problems import Location
-    from vending.policy.lint.view import RuleSubject, View
+    from vending.policy.lint.view import RuleEntry, View
 
 _MAX_NAMES: Final = 200
 """How many names that maps make are looked at one by one."""
@@ -30,7 +30,7 @@ _MAX_NAMES: Final = 200
 # --- Nothing after all ------------------------------------------------------------------------------------------------
 
 
-def denied_grant(rule: RuleSubject, view: View, now: float) -> Findings:
+def denied_grant(rule: RuleEntry, view: View, now: float) -> Findings:
     """Find grants that deny entries take away from everybody whom the rule matches."""
     if not rule.model.enabled:
         return
@@ -127,21 +127,21 @@ def _widest(part: str | Insertion) -> str:
 # --- Too little to be of use ------------------------------------------------------------------------------------------
 
 
-def push_without_pull(rule: RuleSubject, view: View, now: float) -> Findings:
+def push_without_pull(rule: RuleEntry, view: View, now: float) -> Findings:
     """Find what may be pushed and not pulled."""
     for path, names in _lacking(rule, "push", "pull"):
         message = f"clients that push also read what is there, and {names} cannot be read; add pull"
         yield finding(Lint.PUSH_WITHOUT_PULL, path, message)
 
 
-def pull_without_metadata_read(rule: RuleSubject, view: View, now: float) -> Findings:
+def pull_without_metadata_read(rule: RuleEntry, view: View, now: float) -> Findings:
     """Find what may be pulled, and whose tags cannot be listed."""
     for path, names in _lacking(rule, "pull", "metadata_read"):
         message = f"the tags of {names} cannot be listed with pull alone; add metadata_read where that is needed"
         yield finding(Lint.PULL_WITHOUT_METADATA_READ, path, message)
 
 
-def _lacking(rule: RuleSubject, has: str, lacks: str) -> Iterator[tuple[Location, str]]:
+def _lacking(rule: RuleEntry, has: str, lacks: str) -> Iterator[tuple[Location, str]]:
     """Find grants that give one action without another that no grant of the rule gives for the same repositories."""
     given = {
         (registry, text)
@@ -173,7 +173,7 @@ def _is_given(registry: str, text: str, given: set[tuple[str, str]], patterns: l
 # --- Everything -------------------------------------------------------------------------------------------------------
 
 
-def grant_everything(rule: RuleSubject, view: View, now: float) -> Findings:
+def grant_everything(rule: RuleEntry, view: View, now: float) -> Findings:
     """Find patterns that cover every repository."""
     for path, grant, text in rule.entries():
         if not has_substance(text):
@@ -189,7 +189,7 @@ _STARTS: Final = "abcdefghijklmnopqrstuvwxyz0123456789"
 _HALF: Final = len(_STARTS) // 2
 
 
-def grant_nearly_everything(rule: RuleSubject, view: View, now: float) -> Findings:
+def grant_nearly_everything(rule: RuleEntry, view: View, now: float) -> Findings:
     """Find patterns that together cover names of any beginning that nobody has thought of yet."""
     for number, grant in enumerate(rule.model.grant):
         patterns = [text for text in grant.repositories or () if _is_pattern(text) and has_substance(text)]
@@ -218,7 +218,7 @@ def _unthought_of(patterns: Sequence[str]) -> str:
     return f"{letter}{letter}/{letter}"
 
 
-def image_reference(rule: RuleSubject, view: View, now: float) -> Findings:
+def image_reference(rule: RuleEntry, view: View, now: float) -> Findings:
     """Find entries that begin with a registry's host, as an image reference does and a repository does not."""
     hosts = {host for registry in view.loaded.policy.registries.values() for host in registry.all_hosts}
     for location, _, text in rule.entries():

@@ -13,10 +13,10 @@ from vending.policy.lint.implication import claims_with
 if TYPE_CHECKING:
     from vending.policy.engine.policy import PolicyIssuer
     from vending.policy.language.problems import Finding, Location
-    from vending.policy.lint.view import RuleSubject, View
+    from vending.policy.lint.view import RuleEntry, View
 
 
-def templates(rule: RuleSubject, view: View, now: float) -> Findings:
+def templates(rule: RuleEntry, view: View, now: float) -> Findings:
     """Find insertions of claims that are not sent, never fit, can change hands, or are the caller's to choose."""
     for path, _, text in rule.entries():
         if "{" not in text:
@@ -27,7 +27,7 @@ def templates(rule: RuleSubject, view: View, now: float) -> Findings:
                 yield from [first for first in [next(found, None)] if first is not None]
 
 
-def _judge(part: Insertion, issuer: PolicyIssuer, rule: RuleSubject, path: Location) -> Finding | None:
+def _judge(part: Insertion, issuer: PolicyIssuer, rule: RuleEntry, path: Location) -> Finding | None:
     """Say what is wrong with an insertion for one issuer; the worst first."""
     preset, key = issuer.preset, write_key(part.path)
     not_known = unknown(issuer, part.path, key, path, "this grants nothing")

@@ -62,7 +62,7 @@ class Clause:
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class LintedEntry:
     """A rule or deny entry with its issuers and conditions."""
 
     model: RuleModel | DenyModel
@@ -88,7 +88,7 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True)
-class RuleSubject(Subject):
+class RuleEntry(LintedEntry):
     """A rule, with what its grants name."""
 
     model: RuleModel
@@ -109,8 +109,8 @@ class View:
     """A policy as the checks look at it."""
 
     loaded: Loaded
-    rules: tuple[RuleSubject, ...]
-    denies: tuple[Subject, ...]
+    rules: tuple[RuleEntry, ...]
+    denies: tuple[LintedEntry, ...]
     denies_of: Mapping[str, tuple[Deny, ...]]
     """The enabled deny and never entries, for each issuer by name."""
     twins: Mapping[object, RuleModel]
@@ -130,7 +130,7 @@ class View:
             for rule in of_issuer.rules:
                 compiled.setdefault(rule.name, []).append(rule)
         rules = tuple(
-            RuleSubject(
+            RuleEntry(
                 model,
                 ("rules", number),
                 tuple(issuers[name] for name in as_list(model.issuer)),
@@ -148,7 +148,7 @@ class View:
             loaded=loaded,
             rules=rules,
             denies=tuple(
-                Subject(
+                LintedEntry(
                     model,
                     (section, number),
                     tuple(issuers[name] for name in as_list(model.issuer or [])),
