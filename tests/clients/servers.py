@@ -100,7 +100,7 @@ def serve(handle: Callable[[Server], Handle], *, tls: ssl.SSLContext | None = No
             self.end_headers()
             self.wfile.write(data)
 
-        do_GET = do_POST = do_PATCH = do_PUT = do_HEAD = answer  # noqa: N815 - the library's names
+        do_GET = do_POST = do_PATCH = do_PUT = do_HEAD = do_DELETE = answer  # noqa: N815 - the library's names
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
             pass

@@ -32,15 +32,6 @@ def interpreters() -> list[str]:
     return [found[version] for version in VERSIONS if version in found]
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), str(ROOT)]
-    subprocess.run(command, check=True, capture_output=True)
-    (found,) = out.glob("*.whl")
-    return found
-
-
 @pytest.fixture(scope="module", params=interpreters())
 def tool(request: pytest.FixtureRequest, wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`acr-vending` in an environment that has the wheel and what it requires, and nothing of the function."""

@@ -1,29 +1,60 @@
 """Write what a change does to access as a comment on its pull request, and demand approval where access grew.
 
 Usage: python ci/comment.py OUT, after ci/review.sh. The comment is updated in place. Exit 1 where access grew and the
-pull request has no label `access-approved`. The standard library alone; GitHub, GitLab and Azure DevOps.
+pull request has no label `access-approved`. The label approves what the comment shows: when a later commit changes
+that, the label is taken away and has to be set again. The standard library alone; GitHub, GitLab and Azure DevOps.
 """
 
+import hashlib
+import http.client
 import json
 import os
 import sys
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-MARKER = "<!-- acr-vending: access -->"
+MARKER = "<!-- acr-vending: access "
 LABEL = "access-approved"
+
+
+class NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Follow no redirect: it would take the token to another host."""
+
+    def redirect_request(self, *_: object) -> None:
+        """Refuse, so that the redirect is an error like any other."""
+
+
+OPENER = urllib.request.build_opener(NoRedirect)
+
+
+@dataclass(frozen=True)
+class PullRequest:
+    """Hold our comment on a pull request, if there is one, its labels, and how to change both."""
+
+    comment: str
+    labels: set[str]
+    write: Callable[[str], object]
+    remove_label: Callable[[], object]
+
+
+def variable(name: str) -> str:
+    """Return a variable of the job."""
+    value = os.environ.get(name)
+    if not value:
+        sys.exit(f"The variable {name} is not set.")
+    return value
 
 
 def call(method: str, url: str, headers: dict[str, str], body: object = None) -> Any:
     """Make one call of a platform's API and return its JSON."""
     data = None if body is None else json.dumps(body).encode()
     headers = {"Content-Type": "application/json", "User-Agent": "acr-vending", **headers}
-    request = urllib.request.Request(url, data=data, method=method, headers=headers)
-    with urllib.request.urlopen(request, timeout=30) as answer:
+    with OPENER.open(urllib.request.Request(url, data=data, method=method, headers=headers), timeout=30) as answer:
         return json.loads(answer.read() or b"null")
 
 
@@ -31,77 +62,113 @@ def pages(url: str, headers: dict[str, str]) -> Iterator[Any]:
     """Yield every item of a list that comes in pages of a hundred."""
     page = 1
     while True:
-        items = call("GET", f"{url}{'&' if '?' in url else '?'}per_page=100&page={page}", headers)
+        items = call("GET", f"{url}?per_page=100&page={page}", headers)
         yield from items
         if len(items) < 100:
             return
         page += 1
 
 
-def github(text: str) -> set[str]:
-    event = json.loads(Path(os.environ["GITHUB_EVENT_PATH"]).read_text())
-    issue = f"{os.environ['GITHUB_API_URL']}/repos/{os.environ['GITHUB_REPOSITORY']}/issues/{event['number']}"
-    headers = {"Authorization": f"Bearer {os.environ['GITHUB_TOKEN']}", "Accept": "application/vnd.github+json"}
-    ours = next((c for c in pages(f"{issue}/comments", headers) if c["body"].startswith(MARKER)), None)
-    if ours:
-        call("PATCH", ours["url"], headers, {"body": text})
-    else:
-        call("POST", f"{issue}/comments", headers, {"body": text})
-    return {label["name"] for label in pages(f"{issue}/labels", headers)}
-
-
-def gitlab(text: str) -> set[str]:
-    project = urllib.parse.quote(os.environ["CI_PROJECT_ID"], safe="")
-    change = f"{os.environ['CI_API_V4_URL']}/projects/{project}/merge_requests/{os.environ['CI_MERGE_REQUEST_IID']}"
-    # A job token may not write notes: https://docs.gitlab.com/ci/jobs/ci_job_token/
-    headers = {"PRIVATE-TOKEN": os.environ["COMMENT_TOKEN"]}
-    ours = next((n for n in pages(f"{change}/notes", headers) if n["body"].startswith(MARKER)), None)
-    if ours:
-        call("PUT", f"{change}/notes/{ours['id']}", headers, {"body": text})
-    else:
-        call("POST", f"{change}/notes", headers, {"body": text})
-    return set(call("GET", change, headers)["labels"])
-
-
-def azure_devops(text: str) -> set[str]:
-    repository = (
-        f"{os.environ['SYSTEM_COLLECTIONURI'].rstrip('/')}/{urllib.parse.quote(os.environ['SYSTEM_TEAMPROJECT'])}"
-        f"/_apis/git/repositories/{os.environ['BUILD_REPOSITORY_ID']}"
+def github() -> PullRequest:
+    """Read a pull request of GitHub: https://docs.github.com/rest/issues."""
+    number = json.loads(Path(variable("GITHUB_EVENT_PATH")).read_text("utf-8"))["number"]
+    issue = f"{variable('GITHUB_API_URL')}/repos/{variable('GITHUB_REPOSITORY')}/issues/{number}"
+    headers = {"Authorization": f"Bearer {variable('GITHUB_TOKEN')}", "Accept": "application/vnd.github+json"}
+    # The job's token may edit everybody's comments, so only one that the job wrote counts.
+    ours = next(
+        (
+            comment
+            for comment in pages(f"{issue}/comments", headers)
+            if comment["body"].startswith(MARKER) and comment["user"]["login"] == "github-actions[bot]"
+        ),
+        None,
     )
-    change = f"{repository}/pullRequests/{os.environ['SYSTEM_PULLREQUEST_PULLREQUESTID']}"
-    headers = {"Authorization": f"Bearer {os.environ['SYSTEM_ACCESSTOKEN']}", "X-TFS-FedAuthRedirect": "Suppress"}
+    method, place = ("PATCH", ours["url"]) if ours else ("POST", f"{issue}/comments")
+    return PullRequest(
+        comment=ours["body"] if ours else "",
+        labels={label["name"] for label in pages(f"{issue}/labels", headers)},
+        write=lambda text: call(method, place, headers, {"body": text}),
+        remove_label=lambda: call("DELETE", f"{issue}/labels/{LABEL}", headers),
+    )
+
+
+def gitlab() -> PullRequest:
+    """Read a merge request of GitLab: https://docs.gitlab.com/api/notes/ and https://docs.gitlab.com/api/merge_requests/."""
+    project = urllib.parse.quote(variable("CI_PROJECT_ID"), safe="")
+    change = f"{variable('CI_API_V4_URL')}/projects/{project}/merge_requests/{variable('CI_MERGE_REQUEST_IID')}"
+    # A job token may not write notes: https://docs.gitlab.com/ci/jobs/ci_job_token/
+    headers = {"PRIVATE-TOKEN": variable("COMMENT_TOKEN")}
+    # Developers may edit no other's note, so one that somebody else began with the marker ends in an error.
+    ours = next((note for note in pages(f"{change}/notes", headers) if note["body"].startswith(MARKER)), None)
+    method, place = ("PUT", f"{change}/notes/{ours['id']}") if ours else ("POST", f"{change}/notes")
+    return PullRequest(
+        comment=ours["body"] if ours else "",
+        labels=set(call("GET", change, headers)["labels"]),
+        write=lambda text: call(method, place, headers, {"body": text}),
+        remove_label=lambda: call("PUT", change, headers, {"remove_labels": LABEL}),
+    )
+
+
+def azure_devops() -> PullRequest:
+    """Read a pull request of Azure Repos: https://learn.microsoft.com/rest/api/azure/devops/git/pull-request-threads."""
+    project = f"{variable('SYSTEM_COLLECTIONURI').rstrip('/')}/{urllib.parse.quote(variable('SYSTEM_TEAMPROJECT'))}"
+    repository = f"{project}/_apis/git/repositories/{variable('BUILD_REPOSITORY_ID')}"
+    change = f"{repository}/pullRequests/{variable('SYSTEM_PULLREQUEST_PULLREQUESTID')}"
+    headers = {"Authorization": f"Bearer {variable('SYSTEM_ACCESSTOKEN')}", "X-TFS-FedAuthRedirect": "Suppress"}
     version = "api-version=7.1"
-    threads = call("GET", f"{change}/threads?{version}", headers)["value"]
-    for thread in threads:
+    comment, method, place = "", "POST", f"{change}/threads?{version}"
+    # Nobody may edit another's comment, so one that somebody else began with the marker ends in an error.
+    for thread in call("GET", f"{change}/threads?{version}", headers)["value"]:
         first = (thread.get("comments") or [{}])[0]
-        if (first.get("content") or "").startswith(MARKER):
+        if (first.get("content") or "").startswith(MARKER) and not first.get("isDeleted"):
             place = f"{change}/threads/{thread['id']}/comments/{first['id']}?{version}"
-            call("PATCH", place, headers, {"content": text})
+            comment, method = first["content"], "PATCH"
             break
-    else:
-        comment = {"parentCommentId": 0, "content": text, "commentType": "text"}
-        call("POST", f"{change}/threads?{version}", headers, {"comments": [comment], "status": "closed"})
-    return {label["name"] for label in call("GET", f"{change}/labels?{version}", headers)["value"]}
+    return PullRequest(
+        comment=comment,
+        labels={label["name"] for label in call("GET", f"{change}/labels?{version}", headers)["value"]},
+        write=lambda text: call(method, place, headers, {"content": text} if comment else thread_of(text)),
+        remove_label=lambda: call("DELETE", f"{change}/labels/{LABEL}?{version}", headers),
+    )
+
+
+def thread_of(text: str) -> dict[str, object]:
+    """Return a closed thread, which blocks no merge, with one comment."""
+    return {"comments": [{"parentCommentId": 0, "content": text, "commentType": "text"}], "status": "closed"}
+
+
+def review(request: PullRequest, access: str, *, grew: bool) -> str | None:
+    """Write the comment; return what is missing, if anything."""
+    first_line = f"{MARKER}{hashlib.sha256(access.encode()).hexdigest()} -->"
+    approved = LABEL in request.labels
+    shown = request.comment.partition("\n")[0].rstrip("\r") == first_line
+    if grew and approved and not shown:
+        request.remove_label()  # before the comment says something new
+    request.write(f"{first_line}\n{access}")
+    if not grew or (approved and shown):
+        return None
+    if approved:
+        return f"This change adds other access than was approved. Read the comment, and set the label {LABEL} again."
+    return f"This change adds access. Whoever may approve that sets the label {LABEL}."
 
 
 def main() -> None:
+    """Run on the platform whose variables are set."""
     out = Path(sys.argv[1])
-    grew = (out / "grew").read_text().strip() != "0"
-    text = f"{MARKER}\n{(out / 'access.md').read_text()}"
     platforms = {"GITHUB_ACTIONS": github, "GITLAB_CI": gitlab, "TF_BUILD": azure_devops}
     platform = next((function for name, function in platforms.items() if os.environ.get(name)), None)
     if platform is None:
         sys.exit("This runs in GitHub Actions, GitLab CI or Azure Pipelines.")
+    grew = (out / "grew").read_text("utf-8").strip() != "0"
+    access = (out / "access.md").read_text("utf-8")
     try:
-        labels = platform(text)
-    except KeyError as error:
-        sys.exit(f"The variable {error} is not set.")
+        missing = review(platform(), access, grew=grew)
     except urllib.error.HTTPError as error:
         sys.exit(f"The comment could not be written: {error.code} from {urllib.parse.urlsplit(error.url).netloc}.")
-    except OSError as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, http.client.HTTPException) as error:
         sys.exit(f"The comment could not be written: {type(error).__name__}.")
-    if grew and LABEL not in labels:
-        sys.exit(f"This change adds access. Whoever may approve that sets the label {LABEL}.")
+    if missing:
+        sys.exit(missing)
 
 
 if __name__ == "__main__":
