@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -158,3 +159,9 @@ def test_an_empty_setting_is_an_unset_one() -> None:
 
 def test_a_repr_holds_no_environment() -> None:
     assert "hunter2" not in repr(read(VENDING_SECRET_PARTNER="hunter2"))
+
+
+def test_no_deadline_lasts_as_long_as_the_hosts_which_ends_the_worker_with_everybodys_requests() -> None:
+    host = json.loads((APP_ROOT / "host.json").read_text())
+    hours, minutes, seconds = map(int, host["functionTimeout"].split(":"))
+    assert read(VENDING_DEADLINE_SECONDS="50").deadline_seconds + 5 < hours * 3600 + minutes * 60 + seconds
