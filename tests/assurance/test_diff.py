@@ -11,10 +11,11 @@ import pytest
 
 from tests.assurance.small import a_pair, differs
 from tests.policy.language import NOW, compose, deny, grant, load_data, rule
+from tests.support.examples import QUICK
 from vending.assurance.comment import comment
 from vending.assurance.diff import Difference, compare
 
-PAIRS = int(os.environ.get("ASSURANCE_PAIRS", "120"))
+PAIRS = int(os.environ.get("ASSURANCE_PAIRS", "48" if QUICK else "90"))
 PARTS = 6
 
 

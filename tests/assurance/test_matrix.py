@@ -10,10 +10,11 @@ import pytest
 
 from tests.assurance.small import ACTIONS, REGISTRIES, REPOSITORIES, TOKENS, a_policy, allowed
 from tests.policy.language import NOW, compose, grant, load_data, rule
+from tests.support.examples import QUICK
 from vending.acr.scope import repository
 from vending.assurance.matrix import rows, when_text, who_can
 
-POLICIES = int(os.environ.get("ASSURANCE_PAIRS", "120")) // 4
+POLICIES = int(os.environ.get("ASSURANCE_PAIRS", "48" if QUICK else "90")) // 4
 
 
 def test_who_can_names_a_rule_for_everything_that_a_token_is_granted() -> None:
@@ -32,7 +33,7 @@ def test_who_can_names_a_rule_for_everything_that_a_token_is_granted() -> None:
             if can:
                 granted += 1
                 assert enforced, (seed, name, registry, action)
-    assert granted > POLICIES
+    assert granted > POLICIES // 2
 
 
 @pytest.mark.parametrize("at", [NOW, NOW + 10 * 365 * 86_400])

@@ -10,10 +10,11 @@ import pytest
 
 from tests.assurance.small import REGISTRIES, SCOPES, TOKENS, a_deny, a_policy, allowed
 from tests.policy.language import NOW, compose, deny, grant, load_data, rule
+from tests.support.examples import QUICK
 from vending.assurance.never import Judgement, Verdict, prove
 from vending.policy import PolicyError
 
-POLICIES = int(os.environ.get("ASSURANCE_PAIRS", "120"))
+POLICIES = int(os.environ.get("ASSURANCE_PAIRS", "48" if QUICK else "90"))
 
 
 def verdicts(**sections: Any) -> list[Judgement]:

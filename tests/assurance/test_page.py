@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from selenium import webdriver
 
+pytestmark = pytest.mark.process
+
 HOSTILE = "</script><script>document.title='pwned'</script><img src=x onerror=\"document.title='pwned'\">"
 
 OLD = compose(

@@ -5,10 +5,11 @@ from __future__ import annotations
 from itertools import product
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.policy.reference import matches_pattern
+from tests.support.examples import examples
 from vending.assurance.prover import Conjunction, Prover
 from vending.assurance.values import MISSING, Domain, Wish, find_value, judge
 from vending.policy.engine.conditions import Condition, State, compile_condition
@@ -29,7 +30,7 @@ def wishes(key: str, folds: bool) -> st.SearchStrategy[Wish]:
     return st.builds(lambda v, states: Wish(condition(key, v, folds=folds), states), values, STATES)
 
 
-@settings(max_examples=1500, deadline=None)
+@examples(1500)
 @given(st.booleans().flatmap(lambda folds: st.lists(wishes("c", folds), max_size=4)))
 def test_a_value_fulfils_every_wish_and_none_means_none(wanted: list[Wish]) -> None:
     value = find_value(wanted, Domain())
@@ -64,7 +65,7 @@ FEW: list[Any] = [
 ]
 
 
-@settings(max_examples=600, deadline=None)
+@examples(600)
 @given(CASES, st.lists(CASES, max_size=3))
 def test_a_witness_lies_inside_one_case_and_outside_of_the_others(case: Any, excluded: Any) -> None:
     prover = Prover()

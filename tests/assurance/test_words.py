@@ -5,10 +5,11 @@ from __future__ import annotations
 from itertools import product
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.policy.reference import matches_pattern
+from tests.support.examples import examples
 from vending.acr.names import is_repository_name
 from vending.assurance.words import Constraint, RepositoryName, Undecided, Union, alphabet, enumerate_classes, shortest
 
@@ -27,7 +28,7 @@ def test_an_automaton_accepts_what_its_patterns_match() -> None:
             assert automaton.accepts(state) is matches_pattern(pattern, text), (pattern, text)
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(st.lists(SETS, max_size=2), st.lists(SETS, max_size=2))
 def test_a_word_lies_inside_and_outside_as_asked_and_none_means_none(
     inside: list[list[str]], outside: list[list[str]]

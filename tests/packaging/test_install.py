@@ -14,6 +14,8 @@ import pytest
 from devstack import tools
 from vending import __version__
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).resolve().parents[2]
 VERSIONS = ("3.11", "3.12", "3.13")
 

@@ -16,6 +16,8 @@ import pytest
 
 from vending import __version__
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
