@@ -49,15 +49,18 @@ def test_long_names_cannot_push_a_repository_out_of_the_event(upstreams: Upstrea
         long = [f"repository:ci/{number:03}{'x' * 240}:push" for number in range(127)]
         answer = exchange(own.url, issuers.github.token(), scope=" ".join([*long, "repository:ci/victim:push"]))
         assert (answer.status_code, reason(answer)) == (400, "too_many_scopes")
-        fewer = [*long[:80], "repository:ci/victim:push"]
+        refused = [*long[:80], "repository:ci/victim:push"]
+        # A token that names all of these is longer than any client's header.
+        assert reason(exchange(own.url, issuers.github.token(), scope=" ".join(refused))) == "too_many_scopes"
+        fewer = [*long[:10], "repository:ci/victim:push"]
         vend(own.url, issuers.github.token(), scope=" ".join(fewer))
         assert granted(own) == fewer
 
 
 def test_request_without_scope_is_named_in_full_or_refused(upstreams: Upstreams, issuers: IssuerServer) -> None:
-    with Stack(upstreams, policy=policy(upstreams, 300)) as own:
+    with Stack(upstreams, policy=policy(upstreams, 40)) as own:
         scope = vend(own.url, issuers.github.token())["scope"]
         assert granted(own) == scope.split(" ")
-        assert len(granted(own)) == 300
-    with Stack(upstreams, policy=policy(upstreams, 3000)) as own:
+        assert len(granted(own)) == 40
+    with Stack(upstreams, policy=policy(upstreams, 129)) as own:
         assert reason(exchange(own.url, issuers.github.token())) == "too_many_scopes"

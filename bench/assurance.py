@@ -1,0 +1,117 @@
+"""Questions about every token at once: a comparison, proofs, the access page in a browser, and recorded requests."""
+
+from __future__ import annotations
+
+import copy
+import json
+import random
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from bench.report import Row, median
+from tests.assurance.browser import open_page
+from tests.evidence.recording import record
+from tests.policy.language import NOW, compose, deny, grant, load_data, rule
+from vending.acr.scope import repository
+from vending.assurance.diff import compare
+from vending.assurance.matrix_page import render_page
+from vending.assurance.never import Verdict, prove
+from vending.evidence.replay import replay
+
+_RULES: Final = 1_000
+_REPOSITORIES: Final = 500
+_NEVER: Final = 100
+_EVENTS: Final = 10_000
+_FILTER: Final = """
+const done = arguments[0], field = document.getElementById('repository'), start = performance.now();
+field.value = 'team-3/app-3';
+field.dispatchEvent(new Event('input', {bubbles: true}));
+requestAnimationFrame(() => requestAnimationFrame(() => done(performance.now() - start)));
+"""
+
+
+def run() -> list[Row]:
+    """Measure each question once on policies of the size that the goals name."""
+    data = _policy(1)
+    changed = copy.deepcopy(data)
+    changed["rules"][500]["grant"][0]["repositories"].append("new/thing")
+    old, new, other = load_data(data), load_data(changed), load_data(_policy(2))
+    entries = [_never(number) for number in range(_NEVER)]
+    proving = load_data({**data, "never": entries})
+    if any(judged.verdict is not Verdict.PROVED for judged in prove(proving, NOW)):
+        raise AssertionError("the entries are written so that each can be proved")
+    rows = [
+        Row("diff, 1,000 rules, one changed", _seconds(lambda: compare(old, new, NOW)), "s", "at most 3 s"),
+        Row("diff, 1,000 rules, unrelated", _seconds(lambda: compare(old, other, NOW)), "s", "at most 30 s"),
+        Row("prove 100 never entries", _seconds(lambda: prove(proving, NOW)), "s", "at most 10 s"),
+    ]
+    claims = {"repository_id": "10001", "repository_owner_id": "1", "ref": "refs/heads/main"}
+    event, _ = record(old, claims, (repository("t1/app-1", ("pull",)),), NOW, issuer="github")
+    took = _seconds(lambda: replay(old, (json.loads(json.dumps(event)) for _ in range(_EVENTS))))
+    rows.append(Row("replay 100,000 events (from 10,000)", took * 10, "s", "at most 20 s"))
+    return [*rows, *_page()]
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    start = time.process_time()
+    call()
+    return time.process_time() - start
+
+
+def _policy(seed: int) -> dict[str, Any]:
+    rng = random.Random(seed)
+    rules = [
+        rule(
+            f"r{number}",
+            grant(f"t{number % 20}/app-{number}", f"t{number % 20}/cache-{number}/**"),
+            when={
+                "repository_id": str(10_000 + number),
+                "repository_owner_id": str(rng.randint(1, 5)),
+                "ref": ["refs/heads/main", "refs/tags/v*"],
+            },
+        )
+        for number in range(_RULES)
+    ]
+    pull_request: dict[str, Any] = {"issuer": "github", "when": {"event_name": "pull_request"}}
+    return compose(rules=rules, deny=[deny(f"d{number}", f"t{number}/**", **pull_request) for number in range(20)])
+
+
+def _never(number: int) -> dict[str, Any]:
+    return deny(f"n{number}", "**", issuer="github", when={"ref": f"refs/pull/{number}/**"})
+
+
+def _page() -> list[Row]:
+    rng = random.Random(1)
+    entries = [
+        {
+            "rule": f"rule-{number}",
+            "issuer": "github",
+            "caller": f'repository_id: "{number}"',
+            "registry": "prod",
+            "repository": f"team-{app % 20}/app-{app}",
+            "actions": ["pull", "push"],
+            "when": f'repository_id: "{number}"',
+            "mode": "enforce",
+            "not_before": None,
+            "expires": None,
+            "denied_by": [],
+            "file": "policy.yaml",
+            "line": number,
+        }
+        for number in range(_RULES)
+        for app in rng.sample(range(_REPOSITORIES), 3)
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        page = Path(folder) / "access.html"
+        page.write_text(render_page(entries, [], "a benchmark"))
+        with open_page(page, Path(folder) / "profile") as driver:
+            paint = "return performance.getEntriesByName('first-contentful-paint')[0].startTime"
+            painted = float(driver.execute_script(paint))
+            filtered = [float(driver.execute_async_script(_FILTER)) for _ in range(5)]
+    return [
+        Row("access page, first paint", painted, "ms", "under 1,000 ms"),
+        Row("access page, filter", median(filtered), "ms", "under 100 ms"),
+    ]
