@@ -12,7 +12,10 @@ from tests.assurance.small import ACTIONS, REGISTRIES, REPOSITORIES, TOKENS, a_p
 from tests.policy.language import NOW, compose, grant, load_data, rule
 from tests.support.examples import QUICK
 from vending.acr.scope import repository
+from vending.assurance.access import Access, allows, claims_of, domains, scope_of, token_of
 from vending.assurance.matrix import rows, when_text, who_can
+from vending.assurance.prover import Prover
+from vending.assurance.space import Space
 
 POLICIES = int(os.environ.get("ASSURANCE_PAIRS", "48" if QUICK else "90")) // 4
 
@@ -34,6 +37,32 @@ def test_who_can_names_a_rule_for_everything_that_a_token_is_granted() -> None:
                 granted += 1
                 assert enforced, (seed, name, registry, action)
     assert granted > POLICIES // 2
+
+
+def test_every_cell_has_a_token_that_the_evaluator_grants_it() -> None:
+    cells = 0
+    for seed in range(POLICIES):
+        policy = load_data(a_policy(random.Random(seed)))
+        issuer = next(one for one in policy.issuers.values() if one.name == "generic")
+        prover = Prover(domains(issuer, claims_of(policy.rules["generic"])))
+        access, space = Access(policy, issuer, prover), Space(prover, issuer.preset.relations)
+        shown = {(row.rule.name, row.registry, row.repository): row for row in rows(policy, NOW)}
+        for one in access.rules_at(NOW):
+            for right in access.rights(one):
+                found = space.find(right.cover)
+                row = shown.get((one.name, right.registry, right.entry))
+                if found is None or row is None:
+                    # Another alternative of the rule may make the row; without any, there must be none.
+                    continue
+                if not row.denied_by:
+                    cells += 1
+                    for action in right.actions:
+                        scope = scope_of(found, action)
+                        assert allows(policy, "generic", token_of(found), right.registry, scope, NOW), (
+                            seed,
+                            right.entry,
+                        )
+    assert cells > POLICIES
 
 
 @pytest.mark.parametrize("at", [NOW, NOW + 10 * 365 * 86_400])

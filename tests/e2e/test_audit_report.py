@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ class Day:
     """A log of the service, and what it should say."""
 
     log: Path
+    policy: Path
     web_token: str
     web: dict[str, Any]
     api: dict[str, Any]
@@ -72,7 +74,9 @@ def day(upstreams: Upstreams, tmp_path_factory: pytest.TempPathFactory) -> Day:
                 break
         log = tmp_path_factory.mktemp("day") / "app.log"
         log.write_text(stack.host.log)
-        return Day(log, token, web, api, [first, second], len(events_of(stack)))
+        written = log.with_name("policy.yaml")
+        written.write_text(policy + "\n# a later version\n")
+        return Day(log, written, token, web, api, [first, second], len(events_of(stack)))
 
 
 def events_of(stack: Stack) -> list[dict[str, Any]]:
@@ -199,3 +203,31 @@ def test_tables_are_for_people(day: Day) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=PROJECT)
     assert done.stdout.splitlines()[0].split() == ["count", "outcome", "reason", "issuer", "caller", "last"]
     assert f"{day.events} events" in done.stdout
+
+
+def audit(day: Day, command: str, *arguments: str) -> Any:
+    environment = {"PATH": os.environ["PATH"], "VENDING_ALLOW_LOOPBACK": "1"}
+    called = [sys.executable, "-m", "vending", "audit", command, str(day.policy), "--events", str(day.log), *arguments]
+    done = subprocess.run(called, capture_output=True, text=True, cwd=PROJECT, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_the_same_policy_decides_every_recorded_request_the_same_again(day: Day) -> None:
+    found = audit(day, "replay", "--explain", "--format", "json")
+    assert found["decided"] == found["unchanged"] > 4
+    assert [found[name] for name in ("lost", "gained", "changed", "undecidable")] == [[], [], [], []]
+
+
+def test_what_was_vended_counts_as_used(day: Day) -> None:
+    rows = {(r["rule"], r["repository"], r["action"]): r for r in audit(day, "usage", "--format", "json")}
+    assert rows["web-release", "web/api", "push"]["used"] == 1
+    unused = [row for row in rows.values() if not row["used"]]
+    assert unused
+    assert all(row["instead"] for row in unused)
+
+
+def test_a_suggestion_covers_what_was_refused(day: Day) -> None:
+    rules = audit(day, "suggest", "--all", "--format", "json")["rules"]
+    wanted = {name for suggested in rules for grant in suggested["grant"] for name in grant["repositories"]}
+    assert rules == [] or wanted <= {"web/next", "web/cache/x", "web/api"}

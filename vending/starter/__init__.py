@@ -21,6 +21,7 @@ _COMMON: Final[Mapping[str, str]] = {
     "README.md": "README.md",
     "ci/comment.py": "ci/comment.py",
     "ci/review.sh": "ci/review.sh",
+    "ci/usage.sh": "ci/usage.sh",
     "policy/main.yaml": "policy/main.yaml",
     "policy/team-web.yaml": "policy/team-web.yaml",
     "tests/web.tests.yaml": "tests/web.tests.yaml",
@@ -29,6 +30,7 @@ _OF_PLATFORM: Final[Mapping[str, Mapping[str, str]]] = {
     "github": {
         ".github/workflows/deliver.yml": "github/deliver.yml",
         ".github/workflows/policy.yml": "github/policy.yml",
+        ".github/workflows/usage.yml": "github/usage.yml",
     },
     "gitlab": {".gitlab-ci.yml": "gitlab-ci.yml"},
     "azure-pipelines": {"azure-pipelines.yml": "azure-pipelines.yml"},
