@@ -175,3 +175,10 @@ def test_a_reader_that_leaves_early_hears_no_complaint() -> None:
 
 def test_the_program_is_called_as_its_help_says() -> None:
     assert build_parser().prog == PROGRAM
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+def test_a_completion_script_knows_every_command(run: Run, shell: str) -> None:
+    ran = run("--print-completion", shell)
+    assert (ran.status, ran.err) == (0, "")
+    assert [name for name in NAMES if name not in ran.out] == []

@@ -85,7 +85,7 @@ def _register_report(inner: Commands) -> None:
         description="Answer one question: grants, denials, token ID, repository NAME, caller NAME=VALUE…, security.",
         exit_status="Exit status: 0 answered, 1 no event answers it, 2 the command cannot run as it was called.",
     )
-    parser.add_argument("question", choices=QUESTIONS, help="what to answer")
+    parser.add_argument("question", choices=list(QUESTIONS), help="what to answer")
     parser.add_argument("arguments", nargs="*", metavar="ARGUMENT", help="what the question needs")
     parser.add_argument("--day", metavar="YYYY-MM-DD", help="only this day, UTC")
     _add_events(parser)
