@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from urllib.parse import urlencode
 
 import pytest
 
-from devstack.host.app import import_app
 from devstack.host.runtime import Invocation, run_worker
 from devstack.issuer.server import IssuerServer
 from devstack.stack import PROJECT, Stack, Upstreams
@@ -20,12 +22,22 @@ FUNCTIONS = ["explain", "healthz", "metadata", "openapi", "readyz", "token", "zz
 FORM = {"content-type": "application/x-www-form-urlencoded"}
 
 
-def test_the_catch_all_sorts_last_because_the_host_tries_routes_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WEBSITE_HOSTNAME", "vend.example")
-    triggers = {
-        str(function.get_function_name()): function.get_trigger() for function in import_app(PROJECT).get_functions()
-    }
-    routes = {name: trigger.get_dict_repr()["route"] for name, trigger in triggers.items() if trigger is not None}
+_LIST_ROUTES = """
+import json
+from pathlib import Path
+
+functions = import_app(Path.cwd()).get_functions()
+triggers = {str(one.get_function_name()): one.get_trigger() for one in functions}
+print(json.dumps({name: one.get_dict_repr()["route"] for name, one in triggers.items() if one is not None}))
+"""
+"""In a process of its own: an app that is loaded takes over the operations log of its process."""
+
+
+def test_the_catch_all_sorts_last_because_the_host_tries_routes_by_name() -> None:
+    environment = {"PATH": os.environ["PATH"], "WEBSITE_HOSTNAME": "vend.example"}
+    command = [sys.executable, "-c", _LIST_ROUTES]
+    listed = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=True)
+    routes = json.loads(listed.stdout)
     assert sorted(routes) == FUNCTIONS
     assert max(routes) == "zz_fallback"
     assert routes["zz_fallback"] == "{*path}"
