@@ -25,6 +25,7 @@ FORM = {"content-type": "application/x-www-form-urlencoded"}
 _LIST_ROUTES = """
 import json
 from pathlib import Path
+from devstack.host.app import import_app
 
 functions = import_app(Path.cwd()).get_functions()
 triggers = {str(one.get_function_name()): one.get_trigger() for one in functions}
