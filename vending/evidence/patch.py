@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from ruamel.yaml import YAML
 
+from vending.evidence.usage import by_rule
+
 if TYPE_CHECKING:
     from vending.evidence.usage import Row
 
@@ -28,9 +30,7 @@ class Edit:
 
 def narrowed(text: str, rows: Iterable[Row], expires: str) -> str:
     """Return the text of a policy file (YAML) with its unused rights taken away; `expires` is a date."""
-    used: dict[str, list[Row]] = {}
-    for row in rows:
-        used.setdefault(row.key.rule, []).append(row)
+    used = by_rule(rows)
     root = YAML().compose(text)
     edits: list[Edit] = []
     for rule in _items(_child(root, "rules")):
