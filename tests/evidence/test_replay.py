@@ -84,8 +84,8 @@ def test_lost_gained_changed_and_unchanged() -> None:
     narrower = load_data(compose(rules=[rule(when={"repository_id": "2"})]))
     found = replay(narrower, [allowed, refused])
     assert (len(found.lost), len(found.changed)) == (1, 1)
-    assert found.lost[0].data()["was"] == "allow"
-    assert found.lost[0].data()["now"] == "no_matching_rule"
+    assert next(iter(found.lost))["was"] == "allow"
+    assert next(iter(found.lost))["now"] == "no_matching_rule"
 
 
 def test_a_claim_that_is_not_told_makes_undecidable_only_what_it_could_change() -> None:
@@ -93,7 +93,7 @@ def test_a_claim_that_is_not_told_makes_undecidable_only_what_it_could_change() 
     reads_more = load_data(compose(rules=[rule(when={"repository_id": "1", "environment": "production"})]))
     found = replay(reads_more, [event])
     assert (found.decided, len(found.undecidable)) == (0, 1)
-    assert "environment" in found.undecidable[0].why
+    assert "environment" in next(iter(found.undecidable))["why"]
     both = [rule(), rule("other", when={"repository_id": "1", "environment": "production"})]
     assert replay(load_data(compose(rules=both)), [event]).unchanged == 1
 

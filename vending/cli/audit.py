@@ -5,27 +5,31 @@ from __future__ import annotations
 import datetime
 import io
 import re
+import sys
 import time
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from vending.cli.csv_text import csv_text
+from vending.cli.csv_text import csv_lines
 from vending.cli.frame import FORMATS, add_command
 from vending.cli.inputs import existing, load_policy, now, places
 from vending.cli.progress import Progress
 from vending.cli.report import FINDINGS, FINE, Cell, Report, Table, UsageError, count, line
 from vending.evidence.events import Tally, read
-from vending.evidence.replay import comment, grouped, replay
+from vending.evidence.replay import comment, replay
 from vending.evidence.report import QUESTIONS
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from vending.cli.frame import Commands
     from vending.cli.report import Block, Line
     from vending.evidence.events import Event
+    from vending.evidence.replay import Entries
 
+_GROUPS_SHOWN: Final = 50
 _PERIOD = re.compile(r"([1-9][0-9]{0,3})d")
 _DAY: Final = 86_400.0
 _GRACE_DAYS: Final = 14
@@ -59,17 +63,28 @@ def _add_events(parser: argparse.ArgumentParser) -> None:
 
 
 def _events(arguments: argparse.Namespace, tally: Tally) -> Iterator[Event]:
-    progress = Progress("events read")
+    """Yield the events that are asked about. A file that is not there is noticed before anything is printed."""
+    if not arguments.events and sys.stdin.isatty():
+        raise UsageError("name files with --events, or write exported events to standard input")
+    for name in arguments.events:
+        if name != "-":
+            existing(Path(name))
+    return _read(arguments, tally)
+
+
+def _read(arguments: argparse.Namespace, tally: Tally) -> Iterator[Event]:
+    progress = Progress("rows read")
     try:
-        yield from read(arguments.events, tally, lambda done: progress(done, done))
+        yield from read(arguments.events, tally, progress)
     except OSError as error:
         raise UsageError(f"{error.filename}: {error.strerror or type(error).__name__}") from None
     finally:
         progress.close()
 
 
-def _notes(tally: Tally) -> list[Line]:
-    return [line(text) for text in tally.lines()]
+def _notes(tally: Tally, more: Iterable[str] = ()) -> Iterator[Line]:
+    """Say what was read, once it was."""
+    yield from (line(text) for text in chain(more, tally.lines()))
 
 
 # --- report -----------------------------------------------------------------------------------------------------------
@@ -102,12 +117,21 @@ def _report(arguments: argparse.Namespace) -> Report:
     tally = Tally()
     events = (event for event in _events(arguments, tally) if day is None or event["time"].startswith(day))
     answer = question.answer(events, arguments.arguments)
-    status = FINE if answer.rows else FINDINGS
+    rows = iter(answer.rows)
+    first = next(rows, None)
+    if first is None:
+        return Report(FINDINGS, data=[], summary=_notes(tally, answer.notes), aside=_notes(tally, answer.notes))
+    rows = chain([first], rows)
     if arguments.format == "csv":
-        text = csv_text(answer.columns, answer.rows)
-        return Report(status, data=[], body=tuple(line(one) for one in text.rstrip("\n").split("\n")))
-    table = Table(answer.columns, tuple(tuple(map(Cell, row)) for row in answer.rows))
-    return Report(status, data=answer.data(), body=(table,) if answer.rows else (), summary=tuple(_notes(tally)))
+        body: Iterable[Block] = (line(text) for text in csv_lines(answer.columns, rows))
+        return Report(FINE, data=[], body=body, aside=_notes(tally, answer.notes))
+    return Report(
+        FINE,
+        data=(dict(zip(answer.columns, row, strict=True)) for row in rows),
+        body=[Table(answer.columns, (tuple(map(Cell, row)) for row in rows))],
+        summary=_notes(tally, answer.notes),
+        aside=_notes(tally, answer.notes),
+    )
 
 
 def _day(text: str | None) -> str | None:
@@ -145,34 +169,34 @@ def _replay(arguments: argparse.Namespace) -> Report:
     policy = load_policy(existing(arguments.policy)).policy
     tally = Tally()
     found = replay(policy, _events(arguments, tally), explain=arguments.explain)
-    failing = {
-        "lost": found.lost,
-        "gained": found.gained,
-        "any": [*found.lost, *found.gained, *found.changed, *found.undecidable],
-        None: [],
-    }[arguments.fail_on]
+    kinds = {"lost": (found.lost,), "gained": (found.gained,), None: ()}
+    failing = any(kinds.get(arguments.fail_on, (found.lost, found.gained, found.changed, found.undecidable)))
+    status = FINDINGS if failing else FINE
     body: list[Block] = []
     if arguments.format == "markdown":
         body = [line(text) for text in comment(found, tally.lines()).rstrip("\n").split("\n")]
-        return Report(FINDINGS if failing else FINE, data=found.data(), body=tuple(body))
+        return Report(status, data=found.data(), body=body)
     for name, title in (("lost", "refused now"), ("gained", "granted now"), ("changed", "refused for another reason")):
         body += _groups(title, getattr(found, name))
     body += _groups("not decidable", found.undecidable)
     told = f"{count(found.decided, 'request')} decided again: {found.unchanged} unchanged, {len(found.lost)} lost, "
     told += f"{len(found.gained)} gained, {len(found.changed)} changed, {len(found.undecidable)} undecidable"
-    summary = (line(told), *_notes(tally))
-    return Report(FINDINGS if failing else FINE, data=found.data(), body=tuple(body), summary=summary)
+    return Report(status, data=found.data(), body=body, summary=_notes(tally, [told]), aside=_notes(tally))
 
 
-def _groups(title: str, entries: list[Any]) -> list[Block]:
+def _groups(title: str, entries: Entries) -> list[Block]:
     if not entries:
         return []
     blocks: list[Block] = [line(f"{count(len(entries), 'request')} {title}:")]
-    for (issuer, who, reason), number, entry in grouped(entries)[:50]:
-        scope = " ".join(entry.event.get("scope") or ()) or "everything"
-        blocks.append(line(f"{number} of {issuer} {who}: {scope}: {entry.was}, now {reason}", indent=2))
-        if entry.why:
-            blocks.append(line(entry.why, indent=4))
+    listed = entries.groups()
+    for group, number in listed[:_GROUPS_SHOWN]:
+        what = f"{group.scope}: {group.was}, now {group.now}"
+        blocks.append(line(f"{number} of {group.issuer} {group.caller}: {what}", indent=2))
+        if group.why:
+            blocks.append(line(group.why, indent=4))
+    more = sum(number for _, number in listed[_GROUPS_SHOWN:]) + entries.left_out
+    if more:
+        blocks.append(line(f"{more} of more callers; --format json has each request", indent=2))
     return blocks
 
 

@@ -21,6 +21,8 @@ PROGRAM: Final = "acr-vending"
 
 _SHELLS: Final = ("bash", "zsh", "tcsh")
 _SIGINT_STATUS: Final = 130
+_BARE: Final = frozenset({"json", "csv"})
+"""Formats for programs, which have no place for what a person must know."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,10 +31,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = build_parser(_called(given)).parse_args(given)
     try:
         report = _run(arguments)
-        from vending.cli.printing import printer
+        from vending.cli.printing import PlainPrinter, printer
 
         printer(arguments.format, sys.stdout).print(report)
         sys.stdout.flush()
+        if arguments.format in _BARE:
+            PlainPrinter(sys.stderr).blocks(report.aside)
     except UsageError as error:
         sys.stderr.write(f"{PROGRAM} {arguments.command}: error: {error}\n")
         return USAGE

@@ -8,13 +8,15 @@ from __future__ import annotations
 import json
 import os
 import secrets
+from collections.abc import Iterator, Mapping
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TextIO, TypeAlias
 
 from vending.cli.report import Cell, Line, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from rich.console import Console
 
@@ -26,6 +28,10 @@ Format: TypeAlias = Literal["text", "json", "github"]
 _STYLES: Final[Mapping[str, str]] = {"error": "bold red", "warning": "yellow", "info": "cyan"}
 _COMMANDS: Final[Mapping[str, str]] = {"error": "error", "warning": "warning", "info": "notice"}
 _GAP: Final = "  "
+_MEASURED: Final = 200
+"""Rows that decide how wide the columns of a table are; a later cell may be wider, and moves what is behind it."""
+_WIDEST: Final = 60
+"""What one cell may claim of every row; whoever chose a longer one has it alone."""
 
 
 class Printer(Protocol):
@@ -68,8 +74,32 @@ class JsonPrinter:
 
     def print(self, report: Report) -> None:
         """Print it; everything outside ASCII is escaped, so that no encoding can spoil it."""
-        json.dump(report.data, self._stream, indent=2)
+        for piece in _json(report.data):
+            self._stream.write(piece)
         self._stream.write("\n")
+
+
+def _json(value: object, indent: str = "\n") -> Iterator[str]:
+    """Yield the text of a value as `json.dumps` writes it with an indent of 2; an iterator is a list, item by item."""
+    inner = f"{indent}  "
+    if isinstance(value, Mapping):
+        items = ((f"{json.dumps(key)}: ", item) for key, item in value.items())
+        yield from _json_items("{", "}", items, indent, inner)
+    elif isinstance(value, Iterator):
+        yield from _json_items("[", "]", (("", item) for item in value), indent, inner)
+    else:
+        yield json.dumps(value, indent=2).replace("\n", indent)
+
+
+def _json_items(
+    opening: str, closing: str, items: Iterable[tuple[str, object]], indent: str, inner: str
+) -> Iterator[str]:
+    before = opening
+    for name, item in items:
+        yield f"{before}{inner}{name}"
+        yield from _json(item, inner)
+        before = ","
+    yield opening + closing if before == opening else f"{indent}{closing}"
 
 
 class PlainPrinter:
@@ -97,12 +127,19 @@ class PlainPrinter:
         self._stream.write(f"{safe}\n")
 
 
-def _plain(block: Block) -> list[str]:
+def _plain(block: Block) -> Iterator[str]:
     if isinstance(block, Line):
-        return [" " * block.indent + "".join(cell.text for cell in block.cells)]
-    rows = [block.headings, *(tuple(visible(cell.text) for cell in row) for row in block.rows)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [_GAP.join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+        yield " " * block.indent + "".join(cell.text for cell in block.cells)
+        return
+    rows = iter(block.rows)
+    measured = [block.headings, *(_texts(row) for row in islice(rows, _MEASURED))]
+    widths = [min(max(map(len, column)), _WIDEST) for column in zip(*measured, strict=True)]
+    for row in chain(measured, map(_texts, rows)):
+        yield _GAP.join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _texts(row: tuple[Cell, ...]) -> tuple[str, ...]:
+    return tuple(visible(cell.text) for cell in row)
 
 
 class RichPrinter:
@@ -120,7 +157,7 @@ class RichPrinter:
             self._line(Line((Cell(file, "bold underline"),)))
             self._table(_problem_table(problems))
             self._line(Line(()))
-        for block in (*report.body, *report.summary):
+        for block in chain(report.body, report.summary):
             if isinstance(block, Table):
                 self._table(block)
             else:
@@ -142,7 +179,15 @@ class RichPrinter:
         drawn = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
         for number, heading in enumerate(table.headings):
             drawn.add_column(heading, no_wrap=number == 0, overflow="fold")
-        for row in table.rows:
+        rows = iter(table.rows)
+        first = tuple(islice(rows, _MEASURED))
+        following = next(rows, None)
+        if following is not None:
+            # A table is drawn when it is complete; so many rows are for searching, and come line by line.
+            for text in _plain(Table(table.headings, chain(first, [following], rows))):
+                self._line(Line((Cell(text),)))
+            return
+        for row in first:
             drawn.add_row(*(Text(visible(cell.text), cell.style) for cell in row))
         self._console.print(drawn, soft_wrap=False)
 

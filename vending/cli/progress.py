@@ -1,4 +1,7 @@
-"""Say on standard error how far long work has come, once it has taken two seconds. Silent in a pipe of one's own."""
+"""Say on standard error how far long work has come, once it has taken two seconds.
+
+A terminal shows one line that changes; a log gets a line now and then, which tells that the work is alive.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import Final
 
 _QUIET_SECONDS: Final = 2.0
 _EVERY_SECONDS: Final = 1.0
+_EVERY_SECONDS_IN_A_LOG: Final = 10.0
 
 
 class Progress:
@@ -18,14 +22,15 @@ class Progress:
         self._next = time.monotonic() + _QUIET_SECONDS
         self._shown = False
 
-    def __call__(self, done: int, total: int) -> None:
-        """Tell how much of how much is done."""
+    def __call__(self, done: int, total: int | None = None) -> None:
+        """Tell how much is done, of how much where that is known."""
         now = time.monotonic()
         if now < self._next:
             return
-        self._next = now + _EVERY_SECONDS
-        end = "\r" if sys.stderr.isatty() else "\n"
-        sys.stderr.write(f"{self._what}: {done} of {total}{end}")
+        is_terminal = sys.stderr.isatty()
+        self._next = now + (_EVERY_SECONDS if is_terminal else _EVERY_SECONDS_IN_A_LOG)
+        of = "" if total is None else f" of {total}"
+        sys.stderr.write(f"{self._what}: {done}{of}" + ("\r" if is_terminal else "\n"))
         sys.stderr.flush()
         self._shown = True
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from vending.policy import Problem
 
 FINE: Final = 0
@@ -38,10 +36,10 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows under headings; every row has as many cells as there are headings."""
+    """Rows under headings; every row has as many cells as there are headings. Rows may be made as they are printed."""
 
     headings: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
+    rows: Iterable[tuple[Cell, ...]]
 
 
 Block: TypeAlias = Line | Table
@@ -52,14 +50,16 @@ class Report:
     """Hold the outcome of a command.
 
     `status` is the exit status, `data` what `--format json` prints, `problems` what becomes annotations, `body` and
-    `summary` what people read after the problems.
+    `summary` what people read after the problems. `aside` is said on standard error where the format has no place for
+    it. Each is read once, in this order, so it may be made while it is printed; an iterator in `data` is a list.
     """
 
     status: int
-    data: Mapping[str, Any] | list[Any]
+    data: Mapping[str, Any] | list[Any] | Iterator[Any]
     problems: tuple[Problem, ...] = ()
-    body: tuple[Block, ...] = ()
-    summary: tuple[Line, ...] = ()
+    body: Iterable[Block] = ()
+    summary: Iterable[Line] = ()
+    aside: Iterable[Line] = ()
 
 
 def line(*parts: str | Cell, indent: int = 0) -> Line:

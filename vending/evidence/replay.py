@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
+import json
+import tempfile
+import weakref
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Final, cast
 
 from vending.assurance.comment import code
+from vending.evidence.counts import Counts
 from vending.evidence.decisions import Ruling, Undecidable, decide_again, recorded
+from vending.evidence.shown import caller
 
 if TYPE_CHECKING:
     from vending.evidence.events import Event
     from vending.policy import Policy
 
-_SHOWN = 25
+_SHOWN: Final = 25
+_MAX_GROUPS: Final = 5_000
+_IN_MEMORY: Final = 1 << 20
+"""Bytes of entries that are kept in memory; more of them go to a file."""
+_MAX_SCOPE: Final = 1_000
+"""Characters of a scope that a person is shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,32 +54,84 @@ class Entry:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Group:
+    """What requests of one issuer, caller and reason have in common, and the newest of them."""
+
+    issuer: str
+    caller: str
+    now: str
+    time: str
+    scope: str
+    was: str
+    why: str
+
+
+class Entries:
+    """Hold requests of one kind in bounded memory: each of them in a file, and their groups."""
+
+    def __init__(self) -> None:
+        self._number = 0
+        self._file = cast("IO[bytes]", tempfile.SpooledTemporaryFile(_IN_MEMORY))  # noqa: SIM115 - closed with this.
+        weakref.finalize(self, self._file.close)
+        self._groups: Counts[tuple[str, str, str], Group] = Counts(_MAX_GROUPS)
+
+    def __len__(self) -> int:
+        return self._number
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Yield the data of each request, in the order in which they came."""
+        self._file.seek(0)
+        for line in self._file:
+            yield json.loads(line)
+
+    def add(self, entry: Entry) -> None:
+        """Add a request."""
+        data = entry.data()
+        self._number += 1
+        self._file.write(json.dumps(data).encode() + b"\n")
+        key = (str(data["issuer"]), data["caller"], entry.now)
+        self._groups.add(key)
+        known = self._groups.get(key)
+        if known is None or known.time <= data["time"]:
+            self._groups.keep(key, Group(*key, data["time"], _asked(data["scope"]), entry.was, entry.why))
+
+    def groups(self) -> list[tuple[Group, int]]:
+        """Return the requests by issuer, caller and reason, the most frequent first, each with their number."""
+        return [(group, number) for _, number, group in self._groups.most_common()]
+
+    @property
+    def left_out(self) -> int:
+        """Return how many requests are of callers too many to tell apart."""
+        return self._groups.left_out
+
+    @property
+    def callers(self) -> str:
+        """Say of how many callers they are."""
+        number = len({(group.issuer, group.caller) for group, _ in self.groups()})
+        return f"more than {number} callers" if self.left_out else f"{number} caller{'' if number == 1 else 's'}"
+
+
+def _asked(scope: list[str]) -> str:
+    whole = " ".join(scope) or "everything"
+    return whole if len(whole) <= _MAX_SCOPE else f"{whole[:_MAX_SCOPE]}…"
+
+
 @dataclass
 class Replay:
-    """What became of recorded requests: counts, and an entry for each that changed."""
+    """What became of recorded requests: counts, and those that changed."""
 
     decided: int = 0
     unchanged: int = 0
-    lost: list[Entry] = field(default_factory=list)
-    gained: list[Entry] = field(default_factory=list)
-    changed: list[Entry] = field(default_factory=list)
-    undecidable: list[Entry] = field(default_factory=list)
+    lost: Entries = field(default_factory=Entries)
+    gained: Entries = field(default_factory=Entries)
+    changed: Entries = field(default_factory=Entries)
+    undecidable: Entries = field(default_factory=Entries)
 
     def data(self) -> dict[str, Any]:
-        """Return it as JSON has it."""
-        return {
-            "decided": self.decided,
-            "unchanged": self.unchanged,
-            **{
-                name: [entry.data() for entry in getattr(self, name)]
-                for name in ("lost", "gained", "changed", "undecidable")
-            },
-        }
-
-
-def caller(event: Event) -> str:
-    """Name the caller of an event by its identity claims."""
-    return " ".join(f"{pair['name']}={pair['value']}" for pair in event.get("caller") or ()) or "-"
+        """Return it as JSON has it; each list is an iterator."""
+        lists = {name: iter(getattr(self, name)) for name in ("lost", "gained", "changed", "undecidable")}
+        return {"decided": self.decided, "unchanged": self.unchanged, **lists}
 
 
 def replay(policy: Policy, events: Iterable[Event], *, explain: bool = False) -> Replay:
@@ -86,7 +147,7 @@ def replay(policy: Policy, events: Iterable[Event], *, explain: bool = False) ->
         try:
             after = decide_again(policy, event)
         except Undecidable as why:
-            found.undecidable.append(Entry(event, was, "unknown", (), (), str(why)))
+            found.undecidable.add(Entry(event, was, "unknown", (), (), str(why)))
             continue
         found.decided += 1
         _file(found, event, before, after, was)
@@ -95,35 +156,25 @@ def replay(policy: Policy, events: Iterable[Event], *, explain: bool = False) ->
 
 def _file(found: Replay, event: Event, before: Ruling, after: Ruling, was: str) -> None:
     now = "allow" if after.allowed else str(after.reason)
-    entry = Entry(event, was, now, after.missing, after.rules, after.description)
     if before.allowed and not after.allowed:
-        found.lost.append(entry)
+        entries = found.lost
     elif after.allowed and not before.allowed:
-        found.gained.append(entry)
+        entries = found.gained
     elif not after.allowed and before.reason != after.reason:
-        found.changed.append(entry)
+        entries = found.changed
     else:
         found.unchanged += 1
-
-
-def grouped(entries: Iterable[Entry]) -> list[tuple[tuple[str, str, str], int, Entry]]:
-    """Count entries by issuer, caller and reason, the most frequent first, each with the newest of them."""
-    counts: Counter[tuple[str, str, str]] = Counter()
-    newest: dict[tuple[str, str, str], Entry] = {}
-    for entry in entries:
-        key = (str(entry.event.get("issuer")), caller(entry.event), entry.now)
-        counts[key] += 1
-        if key not in newest or newest[key].event["time"] <= entry.event["time"]:
-            newest[key] = entry
-    return [(key, number, newest[key]) for key, number in counts.most_common()]
+        return
+    entries.add(Entry(event, was, now, after.missing, after.rules, after.description))
 
 
 def comment(found: Replay, read: Iterable[str]) -> str:
     """Write what a draft would have done as Markdown, for a pull request."""
-    callers = len({key[:2] for key, _, _ in grouped(found.lost)})
+    number = len(found.lost)
+    requests = "1 recorded request" if number == 1 else f"{number} recorded requests"
     parts = [
-        f"### {len(found.lost)} recorded requests of {callers} callers would be refused"
-        if found.lost
+        f"### {requests} of {found.lost.callers} would be refused"
+        if number
         else "### No recorded request would be refused",
         f"{found.decided} requests were decided again; {found.unchanged} have the same outcome. {'. '.join(read)}.",
     ]
@@ -137,13 +188,14 @@ def comment(found: Replay, read: Iterable[str]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _table(entries: list[Entry]) -> str:
+def _table(entries: Entries) -> str:
     lines = ["| requests | caller | last | scope | why |", "| --- | --- | --- | --- | --- |"]
-    listed = grouped(entries)
-    for (issuer, who, now), number, entry in listed[:_SHOWN]:
-        scope = code(" ".join(entry.event.get("scope") or ()) or "everything")
-        why = code(f"{now}: {entry.why}" if entry.why else now)
-        lines.append(f"| {number} | {code(issuer)} {code(who)} | {code(entry.event['time'])} | {scope} | {why} |")
-    if len(listed) > _SHOWN:
-        lines.append(f"| … | and {len(listed) - _SHOWN} more callers | | | |")
+    listed = entries.groups()
+    for group, number in listed[:_SHOWN]:
+        why = code(f"{group.now}: {group.why}" if group.why else group.now)
+        who = f"{code(group.issuer)} {code(group.caller)}"
+        lines.append(f"| {number} | {who} | {code(group.time)} | {code(group.scope)} | {why} |")
+    if len(listed) > _SHOWN or entries.left_out:
+        more = sum(number for _, number in listed[_SHOWN:]) + entries.left_out
+        lines.append(f"| {more} | … of more callers | | | |")
     return "\n".join(lines)

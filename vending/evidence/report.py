@@ -1,114 +1,109 @@
-"""An auditor's questions over recorded events: each is a function from events to a table."""
+"""An auditor's questions over recorded events: each is a function from events to a table.
+
+Memory is bounded: a row about one event is made when it is asked for, and what is counted has so many kinds at most.
+"""
 
 from __future__ import annotations
 
-import json
-from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from vending.evidence.replay import caller
+from vending.evidence.counts import Counts
+from vending.evidence.shown import caller, job, named, scopes, text
 
 if TYPE_CHECKING:
     from vending.evidence.events import Event
 
+Row = tuple[str, ...]
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Hold an answer: named columns, and rows of text."""
+    """Hold an answer: named columns, and rows of text, which may be read once. `notes` are sentences about it."""
 
     columns: tuple[str, ...]
-    rows: Sequence[tuple[str, ...]]
-
-    def data(self) -> list[dict[str, str]]:
-        """Return one object for each row."""
-        return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+    rows: Iterable[Row]
+    notes: tuple[str, ...] = ()
 
 
 def _vended(events: Iterable[Event]) -> Iterator[Event]:
     return (event for event in events if event["kind"] == "token" and event.get("outcome") == "allow")
 
 
-def _text(value: Any) -> str:
-    return "-" if value in (None, "", []) else value if isinstance(value, str) else json.dumps(value)
-
-
-def _scopes(event: Event, name: str) -> str:
-    return " ".join(event.get(name) or ()) or "-"
-
-
-def _job(event: Event) -> str:
-    return " ".join(f"{name}={value}" for name, value in (event.get("job") or {}).items()) or "-"
+_GRANT: Final = ("time", "issuer", "caller", "registry", "granted", "rules", "token_id", "job")
 
 
 def grants(events: Iterable[Event], _: Sequence[str]) -> Table:
     """Who got what, when, in which run?"""
-    columns = ("time", "issuer", "caller", "registry", "granted", "rules", "token_id", "job")
-    return Table(columns, [_grant(event) for event in _vended(events)])
+    return Table(_GRANT, map(_grant, _vended(events)))
 
 
-def _grant(event: Event) -> tuple[str, ...]:
+def _grant(event: Event) -> Row:
     return (
         event["time"],
-        _text(event.get("issuer")),
+        text(event.get("issuer")),
         caller(event),
-        _text(event.get("registry")),
-        _scopes(event, "granted"),
-        " ".join(event.get("rules") or ()) or "-",
-        _text(event.get("token_id")),
-        _job(event),
+        text(event.get("registry")),
+        scopes(event, "granted"),
+        scopes(event, "rules"),
+        text(event.get("token_id")),
+        job(event),
     )
 
 
 def denials(events: Iterable[Event], _: Sequence[str]) -> Table:
     """What was refused, why, to whom, how often?"""
-    counts: Counter[tuple[str, ...]] = Counter()
-    last: dict[tuple[str, ...], str] = {}
+    counts: Counts[Row, str] = Counts()
     for event in events:
         if event["kind"] != "security" and event.get("outcome") != "allow":
-            key = (_text(event.get("outcome")), _text(event.get("reason")), _text(event.get("issuer")), caller(event))
-            counts[key] += 1
-            last[key] = max(last.get(key, ""), event["time"])
-    columns = ("count", "outcome", "reason", "issuer", "caller", "last")
-    return Table(columns, [(str(number), *key, last[key]) for key, number in counts.most_common()])
+            key = (text(event.get("outcome")), text(event.get("reason")), text(event.get("issuer")), caller(event))
+            counts.add(key)
+            counts.keep(key, max(counts.get(key) or "", event["time"]))
+    rows = [(str(number), *key, last) for key, number, last in counts.most_common()]
+    return Table(("count", "outcome", "reason", "issuer", "caller", "last"), rows, _left_out(counts))
+
+
+def _left_out(counts: Counts[Any, Any]) -> tuple[str, ...]:
+    if not counts.left_out:
+        return ()
+    return (f"{counts.left_out} more are of rows too many to tell apart: each count is the least it can be",)
 
 
 def token(events: Iterable[Event], arguments: Sequence[str]) -> Table:
     """Which run got the token with this id?"""
-    found = [event for event in _vended(events) if event.get("token_id") == arguments[0]]
-    return Table(("field", "value"), [(name, _text(value)) for event in found for name, value in event.items()])
+    found = (event for event in _vended(events) if event.get("token_id") == arguments[0])
+    return Table(("field", "value"), ((name, text(value)) for event in found for name, value in event.items()))
 
 
 def repository(events: Iterable[Event], arguments: Sequence[str]) -> Table:
     """What was vended to this repository, and to whom?"""
     name = arguments[0]
-    found = [e for e in _vended(events) if any(s.split(":")[1:2] == [name] for s in e.get("granted") or ())]
-    columns = ("time", "issuer", "caller", "registry", "granted", "rules", "token_id", "job")
-    return Table(columns, [_grant(event) for event in found])
+    found = (e for e in _vended(events) if any(s.split(":")[1:2] == [name] for s in e.get("granted") or ()))
+    return Table(_GRANT, map(_grant, found))
 
 
 def history(events: Iterable[Event], arguments: Sequence[str]) -> Table:
     """What did one caller ask for, and get?"""
     columns = ("time", "kind", "outcome", "reason", "registry", "granted", "missing", "token_id", "request_id", "job")
-    rows = [
+    rows = (
         (
             event["time"],
             event["kind"],
-            _text(event.get("outcome")),
-            _text(event.get("reason")),
-            _text(event.get("registry")),
+            text(event.get("outcome")),
+            text(event.get("reason")),
+            text(event.get("registry")),
             # Only a token that was handed out is granted; the rest of an event is what was decided.
-            _scopes(event, "granted") if event["kind"] == "token" and event.get("outcome") == "allow" else "-",
-            _scopes(event, "missing"),
-            _text(event.get("token_id")),
-            _text(event.get("request_id")),
-            _job(event),
+            scopes(event, "granted") if event["kind"] == "token" and event.get("outcome") == "allow" else "-",
+            scopes(event, "missing"),
+            text(event.get("token_id")),
+            text(event.get("request_id")),
+            job(event),
         )
         for event in events
         if event["kind"] != "security" and set(arguments) <= _facts(event)
-    ]
+    )
     return Table(columns, rows)
 
 
@@ -122,68 +117,86 @@ def _facts(event: Event) -> set[str]:
 
 def security(events: Iterable[Event], _: Sequence[str]) -> Table:
     """What happened that somebody must look at?"""
-    rows = [
-        (
-            event["time"],
-            _text(event.get("event")),
-            _text(event.get("request_id")),
-            " ".join(f"{pair['name']}={pair['value']}" for pair in event.get("details") or ()) or "-",
-        )
+    rows = (
+        (event["time"], text(event.get("event")), text(event.get("request_id")), named(event.get("details")))
         for event in events
         if event["kind"] == "security"
-    ]
+    )
     return Table(("time", "event", "request_id", "details"), rows)
 
 
 def could(events: Iterable[Event], arguments: Sequence[str]) -> Table:
     """What was one caller seen to be granted and refused? The policy alone knows the rest."""
-    counts: Counter[tuple[str, str, str]] = Counter()
+    counts: Counts[Row, None] = Counts()
     for event in events:
         if event["kind"] == "token" and set(arguments) <= _facts(event):
-            registry = _text(event.get("registry"))
-            if event.get("outcome") == "allow":
-                counts.update(("granted", registry, scope) for scope in event.get("granted") or ())
-            counts.update(("refused", registry, scope) for scope in event.get("missing") or ())
+            registry = text(event.get("registry"))
+            granted = event.get("granted") if event.get("outcome") == "allow" else ()
+            for outcome, listed in (("granted", granted), ("refused", event.get("missing"))):
+                for scope in listed or ():
+                    counts.add((outcome, registry, scope))
     rows = [(*key, str(number)) for key, number in sorted(counts.items())]
-    return Table(("outcome", "registry", "scope", "requests"), rows)
+    return Table(("outcome", "registry", "scope", "requests"), rows, _left_out(counts))
 
 
 def policies(events: Iterable[Event], _: Sequence[str]) -> Table:
     """Which policy was in force when?"""
-    seen: dict[str, list[Any]] = {}
+    counts: Counts[str, tuple[str, str]] = Counts()
     for event in events:
         if event["kind"] != "security":
-            times = seen.setdefault(event.get("policy_sha256") or "none", [event["time"], event["time"], 0])
-            times[0], times[1] = min(times[0], event["time"]), max(times[1], event["time"])
-            times[2] += 1
-    rows = [(sha256, first, last, str(number)) for sha256, (first, last, number) in seen.items()]
-    return Table(("policy_sha256", "first", "last", "requests"), rows)
+            sha256 = event.get("policy_sha256") or "none"
+            counts.add(sha256)
+            first, last = counts.get(sha256) or (event["time"], event["time"])
+            counts.keep(sha256, (min(first, event["time"]), max(last, event["time"])))
+    found = sorted(counts.most_common(), key=lambda one: one[2])
+    rows = [(sha256, first, last, str(number)) for sha256, number, (first, last) in found]
+    return Table(("policy_sha256", "first", "last", "requests"), rows, _left_out(counts))
 
 
 def trials(events: Iterable[Event], _: Sequence[str]) -> Table:
     """Which rules in audit mode would have matched, for whom?"""
-    counts = Counter(
-        (rule, _text(event.get("issuer")), caller(event))
-        for event in events
-        if event["kind"] != "security"
-        for rule in event.get("audit_rules") or ()
-    )
-    return Table(("rule", "issuer", "caller", "requests"), [(*k, str(n)) for k, n in counts.most_common()])
+    counts: Counts[Row, None] = Counts()
+    for event in events:
+        if event["kind"] != "security":
+            for rule in event.get("audit_rules") or ():
+                counts.add((rule, text(event.get("issuer")), caller(event)))
+    rows = [(*key, str(number)) for key, number in sorted(counts.items(), key=lambda item: -item[1])]
+    return Table(("rule", "issuer", "caller", "requests"), rows, _left_out(counts))
 
 
 def durations(events: Iterable[Event], _: Sequence[str]) -> Table:
     """How long did each step take, in milliseconds?"""
-    steps: dict[str, array[float]] = {}
+    steps: dict[str, Counter[float]] = {}
     for event in events:
         for step, milliseconds in (event.get("durations_ms") or {}).items():
-            steps.setdefault(step, array("d")).append(milliseconds)
-    rows = [(step, str(len(values)), *_percentiles(sorted(values))) for step, values in steps.items()]
+            if step in steps or len(steps) < _MAX_STEPS:
+                steps.setdefault(step, Counter())[_rounded(milliseconds)] += 1
+    rows = [(step, str(taken.total()), *_percentiles(taken)) for step, taken in steps.items()]
     return Table(("step", "requests", "p50", "p95", "p99", "longest"), rows)
 
 
-def _percentiles(values: Sequence[float]) -> tuple[str, ...]:
-    picks = (values[min(int(len(values) * share), len(values) - 1)] for share in (0.5, 0.95, 0.99))
-    return (*(f"{value:.1f}" for value in picks), f"{values[-1]:.1f}")
+_MAX_STEPS: Final = 20
+"""Steps that an event may name; the service has six."""
+_MILLISECONDS_OF_A_DAY: Final = 86_400_000.0
+
+
+def _rounded(milliseconds: float) -> float:
+    """Round to what a reader is told, so that there are few values however many requests there were."""
+    kept = min(max(milliseconds, 0.0), _MILLISECONDS_OF_A_DAY)
+    return round(kept, 1 if kept < 100 else 0 if kept < 10_000 else -2)
+
+
+def _percentiles(taken: Counter[float]) -> Row:
+    """Return percentiles by nearest rank, and the longest."""
+    total = taken.total()
+    wanted = [min(int(total * share), total - 1) for share in (0.5, 0.95, 0.99, 1.0)]
+    found: list[str] = []
+    seen = 0
+    for value, number in sorted(taken.items()):
+        seen += number
+        while len(found) < len(wanted) and wanted[len(found)] < seen:
+            found.append(f"{value:.1f}")
+    return tuple(found)
 
 
 @dataclass(frozen=True, slots=True)
