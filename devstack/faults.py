@@ -14,14 +14,17 @@ from aiohttp import web
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _CHUNK = b" " * 65536
+_HOLD_POLL_SECONDS = 0.01
+_HOLD_POLLS = 6000
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
     """What an endpoint does instead of, or on top of, its work.
 
-    `delay` (seconds) comes first; then the first of `reset`, `redirect`, `stream_bytes`, and `status`/`body` that is
-    set answers. With none of them the real answer follows; `truncate` and `drip` spoil whichever answer it is.
+    `delay` (seconds) comes first, `hold` second; then the first of `reset`, `redirect`, `stream_bytes`, and
+    `status`/`body` that is set answers. With none of them the real answer follows; `truncate` and `drip` spoil
+    whichever answer it is.
     """
 
     status: int | None = None
@@ -29,6 +32,8 @@ class Fault:
     headers: Mapping[str, str] = field(default_factory=dict)
     delay: float = 0
     """Seconds to wait before anything is sent."""
+    hold: Callable[[], bool] | None = None
+    """Send nothing until this is true, and 503 where it is not within a minute."""
     reset: bool = False
     """Reset the TCP connection without an answer."""
     redirect: str | None = None
@@ -94,6 +99,8 @@ class FaultBoard:
             return await handler(request)
         if fault.delay:
             await asyncio.sleep(fault.delay)
+        if fault.hold is not None and not await _becomes_true(fault.hold):
+            return web.Response(status=503)
         if fault.reset:
             return _reset(request)
         if fault.redirect is not None:
@@ -104,6 +111,14 @@ class FaultBoard:
         if fault.truncate or fault.drip:
             return await _spoil(request, response, fault)
         return response
+
+
+async def _becomes_true(condition: Callable[[], bool]) -> bool:
+    for _ in range(_HOLD_POLLS):
+        if condition():
+            return True
+        await asyncio.sleep(_HOLD_POLL_SECONDS)
+    return False
 
 
 def _synthesise(fault: Fault) -> web.Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 
@@ -254,3 +255,117 @@ async def test_wall_time_that_is_set_back_leaves_renewals_their_time(
     await cache.get("a", source)
     await settle()
     assert source.calls == 2
+
+
+# --- Prefetching
+
+
+async def test_prefetched_credential_is_joined_and_kept(cache: RenewingCache[str], source: Source) -> None:
+    source.gate.clear()
+    prefetch = cache.prefetch("key", source)
+    getting = [asyncio.create_task(cache.get("key", source)) for _ in range(3)]
+    await settle()
+    source.gate.set()
+    got = await asyncio.gather(*getting)
+    assert {credential.secret for credential in got} == {"secret-1"}
+    assert await prefetch == got[0]
+    assert (await cache.get("key", source)).secret == "secret-1"
+    assert source.calls == 1
+
+
+async def test_nothing_is_prefetched_where_a_credential_is_usable_or_on_its_way(
+    cache: RenewingCache[str], source: Source
+) -> None:
+    source.gate.clear()
+    getting = asyncio.create_task(cache.get("key", source))
+    await settle()
+    assert await cache.prefetch("key", source) is None
+    source.gate.set()
+    credential = await getting
+    assert await cache.prefetch("key", source) is credential
+    assert source.calls == 1
+
+
+async def test_prefetches_share_one_load(cache: RenewingCache[str], source: Source) -> None:
+    await asyncio.gather(*(cache.prefetch("key", source) for _ in range(20)))
+    assert source.calls == 1
+
+
+@pytest.mark.parametrize("error", [Refusal(Reason.IDENTITY_REFUSED), Refusal(Reason.IDENTITY_UNAVAILABLE), OSError()])
+async def test_failed_prefetch_counts_for_nothing(
+    cache: RenewingCache[str], source: Source, error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    source.error = error
+    with caplog.at_level(logging.DEBUG):
+        for _ in range(2 * REFUSALS_IN_A_ROW):
+            assert await cache.prefetch("key", source) is None
+    assert not [record for record in caplog.records if record.name.startswith("vending")]
+    source.error = None
+    assert (await cache.get("key", source)).secret == f"secret-{2 * REFUSALS_IN_A_ROW + 1}"
+
+
+async def test_whoever_waited_for_a_prefetch_that_failed_loads_and_is_told_of_that(
+    cache: RenewingCache[str], source: Source
+) -> None:
+    source.error = Refusal(Reason.IDENTITY_UNAVAILABLE)
+    source.gate.clear()
+    prefetch = cache.prefetch("key", source)
+    await settle()
+    told = Source(source.hands)
+    told.error = Refusal(Reason.IDENTITY_REFUSED)
+    getting = asyncio.create_task(cache.get("key", told))
+    await settle()
+    assert told.calls == 0, "it waits for the prefetch first"
+    source.gate.set()
+    with pytest.raises(Refusal) as caught:
+        await getting
+    assert caught.value.reason is Reason.IDENTITY_REFUSED
+    assert (await prefetch, source.calls, told.calls) == (None, 1, 1)
+
+
+async def test_whoever_waited_for_a_prefetch_that_was_cancelled_loads(
+    cache: RenewingCache[str], source: Source
+) -> None:
+    source.gate.clear()
+    prefetch = cache.prefetch("key", source)
+    getting = asyncio.create_task(cache.get("key", source))
+    await settle()
+    prefetch.cancel()
+    await settle()
+    source.gate.set()
+    assert (await getting).secret == "secret-2"
+
+
+async def test_nothing_is_prefetched_where_the_last_answer_was_a_refusal(
+    cache: RenewingCache[str], source: Source, hands: Hands
+) -> None:
+    source.error = Refusal(Reason.IDENTITY_REFUSED)
+    with pytest.raises(Refusal):
+        await cache.get("key", source)
+    source.error = None
+    assert await cache.prefetch("key", source) is None
+    assert source.calls == 1
+    hands.turn(REFUSAL_MEMORY_SECONDS)
+    assert await cache.prefetch("key", source) is not None
+
+
+async def test_prefetch_that_nobody_waits_for_ends_with_its_loop_and_complains_of_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def run() -> None:
+        async def leave() -> None:
+            hands = Hands()
+            cache: RenewingCache[str] = RenewingCache(hands.clock)
+            hanging, failing = Source(hands), Source(hands)
+            hanging.gate.clear()
+            failing.error = OSError()
+            cache.prefetch("hanging", hanging)
+            cache.prefetch("failing", failing)
+            await settle()
+
+        asyncio.run(leave(), debug=True)
+
+    with caplog.at_level(logging.WARNING, "asyncio"):
+        await asyncio.to_thread(run)
+        gc.collect()
+    assert not caplog.records

@@ -7,6 +7,7 @@ stand for a moment: a missing right must not make every caller ask upstream anew
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
@@ -31,6 +32,9 @@ _RENEWAL_PAUSE_SECONDS: Final = 30.0
 REFUSALS_IN_A_ROW: Final = 3
 REFUSAL_MEMORY_SECONDS: Final = 5.0
 """After so many definite refusals (502), each within so long of the one before, the last one stands for so long."""
+PREFETCH_SECONDS: Final = 5.0
+"""A prefetch that takes longer is given up: whoever waits for it still has most of a request's time for a call of its
+own."""
 _LONGEST_PAUSE_SECONDS: Final = 60.0
 """A `Retry-After` that delays a renewal is heeded at most this long."""
 
@@ -75,6 +79,7 @@ class RenewingCache(Generic[K]):
         self._entries: dict[K, _Entry] = {}
         self._refused: dict[K, _Refused] = {}
         self._flights: SingleFlight[K, Credential] = SingleFlight()
+        self._prefetches: SingleFlight[K, Credential | None] = SingleFlight()
 
     async def get(self, key: K, load: Callable[[], Coroutine[Any, Any, Credential]]) -> Credential:
         """Return the credential for `key`, calling `load` if there is none that is good for five more minutes.
@@ -97,6 +102,15 @@ class RenewingCache(Generic[K]):
         """Start loading if nothing usable is there; whoever calls `get` meanwhile joins."""
         if not self._usable(key) and self._standing(key) is None:
             self._flights.start(key, lambda: self._load(key, load))
+
+    def prefetch(self, key: K, load: Callable[[], Coroutine[Any, Any, Credential]]) -> asyncio.Task[Credential | None]:
+        """Begin to load what somebody may need soon; whoever needs it meanwhile waits for this first.
+
+        A failure counts for nothing: it is not told, not logged and not remembered, and whoever waited for it loads
+        for themselves. Nothing is loaded where a usable credential is there or on its way, or where the last answer was
+        a refusal. The task gives the credential, or None.
+        """
+        return self._prefetches.start(key, lambda: self._prefetch(key, load))
 
     async def replace(
         self,
@@ -131,7 +145,25 @@ class RenewingCache(Generic[K]):
         last = self._refused.get(key)
         return last if last is not None and self._clock.monotonic() - last.at < REFUSAL_MEMORY_SECONDS else None
 
+    async def _prefetch(self, key: K, load: Callable[[], Coroutine[Any, Any, Credential]]) -> Credential | None:
+        if self._usable(key):
+            return self._entries[key].credential
+        if key in self._flights or self._last_refusal(key) is not None:
+            return None
+        try:
+            async with asyncio.timeout(PREFETCH_SECONDS):
+                credential = await load()
+        except Exception:  # noqa: BLE001 - whoever needs it meets the same failure, and that one is told.
+            return None
+        self._keep(key, credential)
+        return credential
+
     async def _load(self, key: K, load: Callable[[], Coroutine[Any, Any, Credential]]) -> Credential:
+        prefetch = self._prefetches.under_way(key)
+        if prefetch is not None:
+            await asyncio.wait([prefetch])
+            if not prefetch.cancelled() and (credential := prefetch.result()) is not None:
+                return credential
         try:
             credential = await load()
         except Refusal as refusal:
@@ -140,12 +172,15 @@ class RenewingCache(Generic[K]):
                 number = 1 if last is None else last.number + 1
                 self._refused[key] = _Refused(refusal.reason, refusal.description, self._clock.monotonic(), number)
             raise
+        self._keep(key, credential)
+        return credential
+
+    def _keep(self, key: K, credential: Credential) -> None:
         self._refused.pop(key, None)
         loaded = self._clock.mark()
         for stale in [k for k, entry in self._entries.items() if self._clock.since(entry.loaded) >= entry.life]:
             del self._entries[stale]
         self._entries[key] = _Entry(credential, loaded, credential.expires_at - loaded.now)
-        return credential
 
     async def _renew(self, key: K, load: Callable[[], Coroutine[Any, Any, Credential]]) -> Credential:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from vending import audit
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from vending.oidc.verify import Verifier
     from vending.policy import Decision, Policy, PolicyIssuer, Registry
     from vending.policy_store import PolicyStore
+    from vending.prefetch import Prefetch
     from vending.rate_limit import RateLimiter
     from vending.refusal_log import Sampler
     from vending.request import TokenRequest
@@ -51,8 +53,11 @@ class Judge:
     allow_loopback: bool
     near_misses: Sampler
 
-    async def judge(self, request: TokenRequest, trail: audit.Trail) -> Case:
-        """Return the case with its decision, which may be against the caller. Raises `Refusal` for what precedes it."""
+    async def judge(self, request: TokenRequest, trail: audit.Trail, prefetch: Prefetch | None = None) -> Case:
+        """Return the case with its decision, which may be against the caller. Raises `Refusal` for what precedes it.
+
+        Where the issuer's keys must be fetched first, `prefetch` begins what else will be needed.
+        """
         trail.subject(request.subject_token)
         with trail.step("policy"):
             policy = await self.policies.get()
@@ -60,7 +65,7 @@ class Judge:
         if request.scope_count > policy.limits.max_scopes:
             raise Refusal(Reason.TOO_MANY_SCOPES, f"Ask for at most {policy.limits.max_scopes} scopes in one request.")
         with trail.step("verify"):
-            issuer, claims = await self._verify(request, policy, trail)
+            issuer, claims = await self._verify(request, policy, trail, prefetch)
         trail.identify(issuer.preset, claims.claims, policy.audit_claims)
         self._limit(policy, issuer, claims)
         registry = find_registry(policy, request.audience, request.resource, allow_loopback=self.allow_loopback)
@@ -74,7 +79,7 @@ class Judge:
         return Case(policy, issuer, claims, registry, decision, decided_at)
 
     async def _verify(
-        self, request: TokenRequest, policy: Policy, trail: audit.Trail
+        self, request: TokenRequest, policy: Policy, trail: audit.Trail, prefetch: Prefetch | None
     ) -> tuple[PolicyIssuer, VerifiedClaims]:
         peeked = peek(request.subject_token)
         issuer = policy.issuer_for(peeked.issuer)
@@ -82,7 +87,8 @@ class Judge:
             _note_near_miss(peeked.issuer, policy, self.near_misses)
             raise Refusal(Reason.ISSUER_UNKNOWN, f"The issuer {quote(peeked.issuer)} is not one that the policy lists.")
         trail.issuer = issuer.name
-        return issuer, await self.verifier.verify(peeked, issuer.verification)
+        begin = None if prefetch is None else partial(prefetch.begin, policy)
+        return issuer, await self.verifier.verify(peeked, issuer.verification, begin)
 
     def _limit(self, policy: Policy, issuer: PolicyIssuer, claims: VerifiedClaims) -> None:
         wait = self.limiter.take((issuer.name, *caller_of(issuer, claims)), policy.limits.requests_per_minute)

@@ -22,6 +22,10 @@ class SingleFlight(Generic[K, V]):
     def __contains__(self, key: K) -> bool:
         return key in self._flights
 
+    def under_way(self, key: K) -> asyncio.Task[V] | None:
+        """Return the flight for `key`, and None where there is none."""
+        return self._flights.get(key)
+
     def start(self, key: K, call: Callable[[], Coroutine[Any, Any, V]]) -> asyncio.Task[V]:
         """Return the flight for `key`, starting it with `call` if there is none; nobody has to wait for it."""
         task = self._flights.get(key)

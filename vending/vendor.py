@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from vending.entra.credentials import EntraTokens
     from vending.judge import Case, Judge
     from vending.policy import RuleHint
+    from vending.prefetch import Prefetch
     from vending.recorder import Recorder
     from vending.replay.guard import ReplayGuard
     from vending.request import TokenRequest
@@ -53,11 +54,12 @@ class Vendor:
     entra: EntraTokens
     minter: Minter
     recorder: Recorder
+    prefetch: Prefetch
 
     async def token(self, request: TokenRequest, trail: Trail) -> Vended:
         """Vend a token (steps 2 to 9). Raises `Refusal`; writes one audit event either way."""
         async with self.recorder.recorded(trail):
-            case = await self.judge.judge(request, trail)
+            case = await self.judge.judge(request, trail, self.prefetch)
             if not case.decision.allowed:
                 raise denial(case.decision)
             target, entra_token = self._target(case)

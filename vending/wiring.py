@@ -23,6 +23,7 @@ from vending.policy_store import (
     PolicySource,
     PolicyStore,
 )
+from vending.prefetch import Prefetch
 from vending.rate_limit import RateLimiter
 from vending.recorder import Recorder
 from vending.refusal_log import Sampler
@@ -43,7 +44,6 @@ def build(settings: Settings) -> Service:
     """Build the service from its settings."""
     clock, http = Clock(), Http()
     entra = EntraTokens(http, clock, settings.environment, budget_seconds=settings.deadline_seconds)
-    entra.prepare()
     verifier = Verifier(http, clock, allow_loopback=settings.allow_loopback)
 
     async def storage_token() -> str:
@@ -61,13 +61,16 @@ def build(settings: Settings) -> Service:
         wait_seconds=min(LONGEST_CHECK_SECONDS, settings.deadline_seconds / 2),
     )
     recorder = Recorder(clock, start(settings), settings.deadline_seconds)
+    minter = Minter(http, clock, budget_seconds=settings.deadline_seconds)
+    replay_identity = None if settings.replay_table is None else own_identity(settings)
     vendor = Vendor(
         settings=settings,
         judge=Judge(policies, verifier, RateLimiter(clock), clock, settings.allow_loopback, Sampler(clock)),
         guard=ReplayGuard(replay_store(settings, http, clock, storage_token), clock),
         entra=entra,
-        minter=Minter(http, clock, budget_seconds=settings.deadline_seconds),
+        minter=minter,
         recorder=recorder,
+        prefetch=Prefetch(settings, clock, entra, minter, replay_identity),
     )
     service = Service(settings, clock, http, policies, verifier, recorder, vendor)
     recorder.telemetry.watch(service.ages)

@@ -354,3 +354,51 @@ async def test_no_secret_reaches_a_log_or_an_error(mint: Mint, caplog: pytest.Lo
     everything = f"{caplog.text} {refusal!r} {refusal} {refusal.detail} {mint.target()!r}"
     assert entra not in everything
     assert entra.split(".")[2] not in everything
+
+
+# --- Prefetching
+
+
+async def test_prefetched_refresh_token_is_the_one_that_is_used(mint: Mint) -> None:
+    mint.minter.prefetch(mint.target(), mint.entra_token)
+    await mint()
+    mint.minter.prefetch(mint.target(), mint.entra_token)
+    await mint()
+    assert (mint.calls(), mint.entra_calls) == ((1, 2), 1)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(status=400),
+        Fault(status=401, body=b'{"errors": [{"code": "UNAUTHORIZED", "message": "no"}]}'),
+        Fault(status=404),
+        Fault(status=429, headers={"Retry-After": "50"}),
+        Fault(status=503, headers={"Retry-After": "50"}),
+        Fault(reset=True),
+        Fault(truncate=True),
+        Fault(body=b"no json"),
+        Fault(body=b'{"refresh_token": ""}'),
+        Fault(body=b'{"refresh_token": "no.token"}'),
+        Fault(stream_bytes=300_000),
+    ],
+)
+async def test_prefetch_that_fails_is_one_call_and_counts_for_nothing(
+    mint: Mint, fault: Fault, caplog: pytest.LogCaptureFixture
+) -> None:
+    mint.registry.board.set("exchange", fault)
+    with caplog.at_level(logging.DEBUG, "vending"):
+        for attempt in range(1, REFUSALS_IN_A_ROW + 2):
+            assert await mint.minter.prefetch(mint.target(), mint.entra_token) is None
+            assert mint.calls() == (attempt, 0)
+    assert not [record for record in caplog.records if record.name.startswith("vending")]
+    mint.registry.board.clear()
+    await mint()
+    assert mint.calls() == (REFUSALS_IN_A_ROW + 2, 1)
+
+
+async def test_registry_that_throttles_is_left_alone_by_a_prefetch(mint: Mint) -> None:
+    mint.registry.board.set("exchange", Fault(status=429, headers={"Retry-After": "50"}))
+    assert (await mint.refused()).reason is Reason.REGISTRY_THROTTLED
+    assert await mint.minter.prefetch(mint.target(), mint.entra_token) is None
+    assert (mint.calls(), mint.entra_calls) == ((1, 0), 1)

@@ -493,3 +493,53 @@ async def test_no_secret_reaches_a_log_or_an_error(entra: Entra, caplog: pytest.
     assert token not in everything
     assert jwt.decode(token, options={"verify_signature": False})["uti"] not in everything
     assert entra.upstreams.identity.header not in everything
+
+
+# --- Prefetching
+
+
+async def test_prefetched_token_is_the_one_that_is_used(entra: Entra) -> None:
+    identity = entra.identity("managed_identity")
+    entra.tokens.prefetch(identity, ACR_AUDIENCE)
+    await entra.claims(identity)
+    assert entra.upstreams.identity.board.requests["token"] == 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(status=400, body=b'{"error": "invalid_request"}'),
+        Fault(status=403),
+        Fault(status=429, headers={"Retry-After": "50"}),
+        Fault(status=500),
+        Fault(truncate=True),
+        Fault(body=b"no json"),
+    ],
+)
+async def test_prefetch_that_fails_is_one_call_and_counts_for_nothing(
+    entra: Entra, fault: Fault, caplog: pytest.LogCaptureFixture
+) -> None:
+    identity = entra.identity("managed_identity")
+    entra.upstreams.identity.board.set("token", fault)
+    with caplog.at_level(logging.DEBUG, "vending"):
+        for _ in range(4):
+            assert await entra.tokens.prefetch(identity, ACR_AUDIENCE) is None
+    assert entra.upstreams.identity.board.requests["token"] == 4
+    assert not [record for record in caplog.records if record.name.startswith("vending")]
+    entra.upstreams.identity.board.clear()
+    await entra.claims(identity)
+
+
+async def test_developers_login_is_not_prefetched(
+    entra: Entra, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The Azure CLI is a program: none is started for what may never be needed."""
+    az, ran = tmp_path / "az", tmp_path / "ran"
+    az.write_text(f"#!/bin/sh\ntouch {ran}\nexit 1\n")
+    az.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert await entra.tokens.prefetch(entra.identity("developer"), ACR_AUDIENCE) is None
+    assert not ran.exists()
+    with pytest.raises(Refusal):
+        await entra.tokens.token(entra.identity("developer"), ACR_AUDIENCE)
+    assert ran.exists()

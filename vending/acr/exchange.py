@@ -22,6 +22,8 @@ from vending.operations_log import note
 from vending.retry import LONGEST_RETRY_AFTER_SECONDS, Transient, retrying
 
 if TYPE_CHECKING:
+    import asyncio
+
     from vending.clock import Clock
     from vending.http_client import Http
 
@@ -29,6 +31,7 @@ MAX_ANSWER_BYTES: Final = 256 * 1024
 """A recorded refresh token is 1 KiB; a token for 128 repositories with names of full length stays below 64 KiB."""
 _REEXCHANGE_SECONDS: Final = 60.0
 """A registry that refuses for missing rights must not make every caller exchange anew."""
+_EXCHANGE: Final = "/oauth2/exchange"
 _HEADERS: Final = {"X-Meta-Source-Client": "azure/functions", "Accept": "application/json"}
 _LONGEST_SERVICE: Final = 255
 _ERROR_CODE = re.compile(r"[A-Z][A-Z_]{1,40}")
@@ -83,6 +86,14 @@ class Minter:
     def warm(self, target: Target, entra_token: EntraToken) -> None:
         """Begin to obtain a refresh token if there is none, without waiting for it; `mint` joins what this began."""
         self._refresh.warm(target.key, lambda: self._exchange(target, entra_token))
+
+    def prefetch(self, target: Target, entra_token: EntraToken) -> asyncio.Task[Credential | None]:
+        """Begin to obtain a refresh token that somebody may need soon, with one attempt.
+
+        A failure counts for nothing: nothing is logged, no throttling heeded, no pause begun (see
+        `RenewingCache.prefetch`). `entra_token` must be as quiet.
+        """
+        return self._refresh.prefetch(target.key, lambda: self._exchange_once(target, entra_token))
 
     async def mint(self, target: Target, entra_token: EntraToken, scopes: tuple[Scope, ...]) -> VendedToken:
         """Obtain an access token that allows exactly `scopes`.
@@ -160,11 +171,20 @@ class Minter:
         self._services[target.login_server] = challenged
         return credential
 
+    async def _exchange_once(self, target: Target, entra_token: EntraToken) -> Credential:
+        """Trade an Entra token for a refresh token by one call that leaves no trace unless it succeeds."""
+        self._refuse_while_throttled(target)
+        answer = await self._send(target, _EXCHANGE, _exchange_form(self._service(target), await entra_token()))
+        if answer.status != 200:
+            raise Refusal(Reason.REGISTRY_UNAVAILABLE)
+        return self._refresh_token(_secret(answer, "refresh_token"))
+
     async def _exchange_at(self, target: Target, service: str, token: str) -> Credential:
-        form = {"grant_type": "access_token", "service": service, "access_token": token}
-        secret = await self._post(target, "/oauth2/exchange", form, field_name="refresh_token")
-        now = self._clock.now()
-        return Credential(secret, access.expiry(access.decode(secret), now))
+        form = _exchange_form(service, token)
+        return self._refresh_token(await self._post(target, _EXCHANGE, form, field_name="refresh_token"))
+
+    def _refresh_token(self, secret: str) -> Credential:
+        return Credential(secret, access.expiry(access.decode(secret), self._clock.now()))
 
     async def _access(self, target: Target, refresh: Credential, scopes: tuple[Scope, ...]) -> VendedToken:
         """Trade the refresh token for an access token and check what it allows."""
@@ -207,18 +227,9 @@ class Minter:
         )
 
     async def _attempt(self, target: Target, path: str, form: dict[str, str], field_name: str) -> str:
-        left = self._throttled_until.get(target.login_server, 0.0) - self._clock.monotonic()
-        if left > 0:
-            raise Refusal(Reason.REGISTRY_THROTTLED, retry_after=left)
+        self._refuse_while_throttled(target)
         try:
-            answer = await self._http.request(
-                "POST",
-                target.origin + path,
-                form=form,
-                headers=_HEADERS,
-                max_bytes=MAX_ANSWER_BYTES,
-                timeout_seconds=self._budget_seconds,
-            )
+            answer = await self._send(target, path, form)
         except TooLarge:
             raise Refusal(Reason.REGISTRY_RESPONSE_INVALID) from None
         except NetError as error:
@@ -235,13 +246,22 @@ class Minter:
             raise refusal if isinstance(error, TimedOut) else Transient(refusal) from None
         if answer.status != 200:
             raise self._failure(target, path, answer)
-        try:
-            secret = answer.json_object().get(field_name)
-        except ValueError:
-            secret = None
-        if not isinstance(secret, str) or not secret:
-            raise Refusal(Reason.REGISTRY_RESPONSE_INVALID)
-        return secret
+        return _secret(answer, field_name)
+
+    def _refuse_while_throttled(self, target: Target) -> None:
+        left = self._throttled_until.get(target.login_server, 0.0) - self._clock.monotonic()
+        if left > 0:
+            raise Refusal(Reason.REGISTRY_THROTTLED, retry_after=left)
+
+    async def _send(self, target: Target, path: str, form: dict[str, str]) -> Answer:
+        return await self._http.request(
+            "POST",
+            target.origin + path,
+            form=form,
+            headers=_HEADERS,
+            max_bytes=MAX_ANSWER_BYTES,
+            timeout_seconds=self._budget_seconds,
+        )
 
     def _failure(self, target: Target, path: str, answer: Answer) -> Exception:
         """Sort an error answer by its status; its body is the registry's own and goes nowhere."""
@@ -270,6 +290,20 @@ class Minter:
             now = self._clock.monotonic()
             self._throttled_until = {host: until for host, until in self._throttled_until.items() if until > now}
             self._throttled_until[target.login_server] = now + min(wait, _LONGEST_THROTTLE_SECONDS)
+
+
+def _exchange_form(service: str, entra_token: str) -> dict[str, str]:
+    return {"grant_type": "access_token", "service": service, "access_token": entra_token}
+
+
+def _secret(answer: Answer, field_name: str) -> str:
+    try:
+        secret = answer.json_object().get(field_name)
+    except ValueError:
+        secret = None
+    if not isinstance(secret, str) or not secret:
+        raise Refusal(Reason.REGISTRY_RESPONSE_INVALID)
+    return secret
 
 
 _MAYBE_OTHER_SERVICE: Final = frozenset({400, 401, 404})

@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from concurrent.futures import ThreadPoolExecutor
-from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 from vending.connection import Cause
-from vending.credential_cache import Credential, RenewingCache
+from vending.credential_cache import PREFETCH_SECONDS, Credential, RenewingCache
+from vending.entra.no_token import NoToken
 from vending.errors import Reason, Refusal
 from vending.operations_log import note
 from vending.retry import Transient, retrying
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from vending.clock import Clock
     from vending.entra.identity import Identity
-    from vending.entra.library import NoToken
     from vending.http_client import Http
 
 _GRACE_SECONDS: Final = 1.0
@@ -57,10 +56,6 @@ class EntraTokens:
         self._tokens: RenewingCache[tuple[Identity, str]] = RenewingCache(clock)
         self._threads = ThreadPoolExecutor(_THREADS, "identity")
 
-    def prepare(self) -> None:
-        """Begin to import azure-identity, in a thread: a cold start does that while it waits for an issuer's keys."""
-        self._threads.submit(import_module, "vending.entra.library")
-
     async def token(self, identity: Identity, audience: str) -> str:
         """Return an access token of `identity` for `audience` (a resource URI, without `/.default`).
 
@@ -69,16 +64,26 @@ class EntraTokens:
         credential = await self._tokens.get((identity, audience), lambda: self._load(identity, audience))
         return credential.secret
 
+    def prefetch(self, identity: Identity, audience: str) -> asyncio.Task[Credential | None]:
+        """Begin to get a token that somebody may need soon, with one attempt that counts for nothing if it fails.
+
+        The task gives the credential, or None (see `RenewingCache.prefetch`).
+        """
+        return self._tokens.prefetch((identity, audience), lambda: self._attempt_once(identity, audience))
+
+    async def _attempt_once(self, identity: Identity, audience: str) -> Credential:
+        if identity.kind == "developer":  # The Azure CLI is slow, and a second one would not be faster.
+            raise Refusal(Reason.IDENTITY_UNAVAILABLE)
+        return await self._in_thread(identity, audience, PREFETCH_SECONDS)
+
     async def _load(self, identity: Identity, audience: str) -> Credential:
         return await retrying(lambda: self._attempt(identity, audience), budget_seconds=self._budget_seconds)
 
     async def _attempt(self, identity: Identity, audience: str) -> Credential:
         seconds = _DEVELOPER_SECONDS if identity.kind == "developer" else self._budget_seconds + _GRACE_SECONDS
-        loop = asyncio.get_running_loop()
-        asked = loop.run_in_executor(self._threads, self._ask, loop, identity, audience)
         try:
             async with asyncio.timeout(seconds):
-                return await asked
+                return await self._in_thread(identity, audience, self._budget_seconds)
         except TimeoutError:
             note(
                 logging.WARNING,
@@ -88,17 +93,20 @@ class EntraTokens:
                 cause=Cause.TIMED_OUT,
             )
             raise Refusal(Reason.IDENTITY_UNAVAILABLE) from None
+        except NoToken as cause:
+            raise _failure(identity, cause) from None
 
-    def _ask(self, loop: asyncio.AbstractEventLoop, identity: Identity, audience: str) -> Credential:
-        """Ask once, in a thread. Raises `Refusal`, or `Transient` where it is worth asking again."""
+    def _in_thread(self, identity: Identity, audience: str, seconds: float) -> asyncio.Future[Credential]:
+        loop = asyncio.get_running_loop()
+        return loop.run_in_executor(self._threads, self._ask, loop, identity, audience, seconds)
+
+    def _ask(self, loop: asyncio.AbstractEventLoop, identity: Identity, audience: str, seconds: float) -> Credential:
+        """Ask once, in a thread; the answers must come within `seconds`. Raises `NoToken`."""
         from vending.entra import library
         from vending.entra.transport import AppTransport
 
-        transport = AppTransport(self._http, loop, self._budget_seconds)
-        try:
-            return library.ask(identity, audience, self._environment, transport, now=self._clock.now())
-        except library.NoToken as cause:
-            raise _failure(identity, cause) from None
+        transport = AppTransport(self._http, loop, seconds)
+        return library.ask(identity, audience, self._environment, transport, now=self._clock.now())
 
 
 def _failure(identity: Identity, cause: NoToken) -> Exception:

@@ -23,8 +23,9 @@ from azure.identity import (
     WorkloadIdentityCredential,
 )
 
-from vending.connection import Cause, cause_of
+from vending.connection import cause_of
 from vending.credential_cache import Credential
+from vending.entra.no_token import NoToken
 from vending.http_client import retry_after
 
 if TYPE_CHECKING:
@@ -37,35 +38,6 @@ if TYPE_CHECKING:
     from vending.entra.transport import AppTransport
 
 _ENTRA_ERROR = re.compile(r"AADSTS\d{4,9}")
-
-
-class NoToken(Exception):
-    """No token was to be had. Everything here is safe to log: the library's own text may quote secrets, and is dropped.
-
-    `status` is the last HTTP status that was heard, None where there was none; `network` tells whether that is because
-    nobody answered, and `cause` why nobody did. `by_platform` says that the status is the identity endpoint's rather
-    than Entra's. `entra_error` is Entra's code (AADSTS…), `retry_after` is in seconds.
-    """
-
-    def __init__(
-        self,
-        error: str,
-        *,
-        status: int | None,
-        by_platform: bool,
-        network: bool,
-        cause: Cause | None,
-        entra_error: str | None,
-        retry_after: float | None,
-    ) -> None:
-        self.error = error
-        self.status = status
-        self.by_platform = by_platform
-        self.network = network
-        self.cause = cause
-        self.entra_error = entra_error
-        self.retry_after = retry_after
-        super().__init__(error)
 
 
 def ask(

@@ -17,7 +17,7 @@ from vending.oidc.keys import KeySet, parse_key_set
 from vending.single_flight import SingleFlight
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from vending.clock import Clock
     from vending.connection import Cause
@@ -114,8 +114,13 @@ class KeySets:
         self._static: dict[str, _Static] = {}
         self._flights: SingleFlight[_Cache, None] = SingleFlight()
 
-    async def find(self, issuer: Issuer, kid: str, algorithm: str) -> VerificationKey:
+    async def find(
+        self, issuer: Issuer, kid: str, algorithm: str, meanwhile: Callable[[], object] | None = None
+    ) -> VerificationKey:
         """Return the issuer's key `kid` for `algorithm`, after one refresh if it is not known.
+
+        `meanwhile` is called where this call begins to fetch keys because there are none that may be used: at most once
+        for each fetch, however many wait for it, and so as rarely as an issuer is asked whose answers fail.
 
         Raises `key_unknown` where the issuer has just said that it has no such key, and `issuer_keys_unavailable`
         where that cannot be told now.
@@ -123,7 +128,7 @@ class KeySets:
         if issuer.static_keys is not None:
             return self._static_key(issuer, kid, algorithm)
         cache = self._caches.setdefault(_source(issuer), _Cache())
-        asked_just_now = await self._freshen(issuer, cache)
+        asked_just_now = await self._freshen(issuer, cache, meanwhile)
         if cache.keys is None or kid not in cache.keys.kids:
             if asked_just_now:
                 cache.unknown_kid_at = cache.loaded_at
@@ -194,7 +199,7 @@ class KeySets:
             "tell those who run the issuer.",
         )
 
-    async def _freshen(self, issuer: Issuer, cache: _Cache) -> bool:
+    async def _freshen(self, issuer: Issuer, cache: _Cache, meanwhile: Callable[[], object] | None) -> bool:
         """See to it that the cache has keys that may be used; tell whether the issuer was asked anew for this call.
 
         The first load does not count as asking anew: a token signed with a key that was published in that very moment
@@ -203,15 +208,15 @@ class KeySets:
         age = self._clock.monotonic() - cache.loaded_at
         if cache.keys is None or age > MAX_STALE_SECONDS:
             cache.keys = None
-            await self._refresh(issuer, cache)
+            await self._refresh(issuer, cache, meanwhile)
             return False
         if age > BLOCKING_REFRESH_SECONDS:
             try:
-                await self._refresh(issuer, cache)
+                await self._refresh(issuer, cache, meanwhile)
             except Refusal:
                 return False  # The old keys are still good, and an unknown one is answered by the failure's memory.
             return True
-        if age > BACKGROUND_REFRESH_SECONDS and self._clock.monotonic() >= cache.retry_at:
+        if age > BACKGROUND_REFRESH_SECONDS and self._may_fetch(cache):
             self._flights.start(cache, lambda: self._fetch(issuer, cache))
         return False
 
@@ -228,14 +233,25 @@ class KeySets:
                 )
         await self._refresh(issuer, cache, because_of_unknown_kid=True)
 
-    async def _refresh(self, issuer: Issuer, cache: _Cache, *, because_of_unknown_kid: bool = False) -> None:
+    async def _refresh(
+        self,
+        issuer: Issuer,
+        cache: _Cache,
+        meanwhile: Callable[[], object] | None = None,
+        *,
+        because_of_unknown_kid: bool = False,
+    ) -> None:
         """Wait for one fetch, shared with everyone who needs it. Raises `issuer_keys_unavailable` if it failed.
 
         Within the pause after a failure that answer comes at once. A caller that gives up leaves the fetch running.
         """
-        if self._clock.monotonic() >= cache.retry_at:
+        if self._may_fetch(cache):
             cache.unknown_kid_waits |= because_of_unknown_kid
-            await self._flights.wait(cache, lambda: self._fetch(issuer, cache))
+            begins = cache not in self._flights
+            fetched = self._flights.wait(cache, lambda: self._fetch(issuer, cache))
+            if begins and meanwhile is not None:
+                meanwhile()
+            await fetched
         if cache.failures:
             wait = max(cache.retry_at - self._clock.monotonic(), 1.0)
             raise Refusal(
@@ -243,6 +259,9 @@ class KeySets:
                 f"The keys of the token's issuer cannot be read right now; try again in {math.ceil(wait)} s.",
                 retry_after=wait,
             )
+
+    def _may_fetch(self, cache: _Cache) -> bool:
+        return self._clock.monotonic() >= cache.retry_at
 
     async def _fetched(self, issuer: Issuer) -> KeySet:
         try:

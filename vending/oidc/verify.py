@@ -15,7 +15,7 @@ from vending.oidc.signature import allowed_algorithm, check_signature, key_id
 from vending.oidc.types import VerifiedClaims
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from vending.clock import Clock
     from vending.http_client import Http
@@ -29,16 +29,19 @@ class Verifier:
         self._clock = clock
         self._keys = KeySets(http, clock, allow_loopback=allow_loopback)
 
-    async def verify(self, token: PeekedToken, issuer: Issuer) -> VerifiedClaims:
+    async def verify(
+        self, token: PeekedToken, issuer: Issuer, meanwhile: Callable[[], object] | None = None
+    ) -> VerifiedClaims:
         """Return the claims of a token that passes every check of `issuer`, the policy's entry for `token.issuer`.
 
         A disabled issuer, a refused algorithm and a missing key id are refused before any network call; claims are read
-        only after the signature holds. Raises a `Refusal` of the token, or `issuer_keys_unavailable`.
+        only after the signature holds. `meanwhile` is called where this call, and not another, begins to
+        fetch keys that it has to wait for. Raises a `Refusal` of the token, or `issuer_keys_unavailable`.
         """
         if not issuer.enabled:
             raise Refusal(Reason.ISSUER_DISABLED)
         algorithm = allowed_algorithm(token, issuer)
-        key = await self._keys.find(issuer, key_id(token), algorithm)
+        key = await self._keys.find(issuer, key_id(token), algorithm, meanwhile)
         check_signature(token, algorithm, key)
         claims = token.unverified_claims  # Verified from here on: they were decoded from the bytes just checked.
         check_claims(claims, issuer, self._clock.now())
