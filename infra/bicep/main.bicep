@@ -8,6 +8,7 @@ import {
   cloud
   existingIdentity
   isBlobName
+  isGuid
   isHost
   isId
   isName
@@ -199,6 +200,9 @@ param inboundPrivate bool = false
 @description('Address ranges that may call the app. Empty: everybody, which hosted CI runners need.')
 param allowedAddresses string[] = []
 
+@description('Id of your Front Door profile (its property frontDoorId), which then alone reaches the app, beside allowedAddresses. Empty: none.')
+param frontDoorId string = ''
+
 @description('A user-assigned identity of your own: its id, clientId and principalId. Null: one is created.')
 param vendingIdentity existingIdentity?
 
@@ -322,6 +326,9 @@ var problems = concat(
   !inboundPrivate || empty(allowedAddresses)
     ? []
     : ['With inboundPrivate no address on the internet can call: leave allowedAddresses empty.'],
+  empty(frontDoorId) || (isGuid(frontDoorId) && !empty(publicUrl) && !inboundPrivate)
+    ? []
+    : ['frontDoorId is a GUID; it needs publicUrl, the name that Front Door has, and no inboundPrivate.'],
   vendingIdentity == null || isId(vendingIdentity.?id ?? '', 'Microsoft.ManagedIdentity/userAssignedIdentities')
     ? []
     : ['vendingIdentity is given by its full id.'],
@@ -629,6 +636,7 @@ module app 'modules/app.bicep' = {
     subnetId: private ? appSubnet : ''
     inboundPrivate: inboundPrivate
     allowedAddresses: allowedAddresses
+    frontDoorId: frontDoorId
     identityId: identityId
     identityClientId: clientId
     hostAccountName: hostAccountName

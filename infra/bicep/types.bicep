@@ -91,6 +91,11 @@ func isName(text string) bool =>
   onlyOf(text, '${lower}${digits}-') && contains(lower, first(text)) && !endsWith(text, '-')
 
 @export()
+@description('Whether a text is a GUID.')
+func isGuid(text string) bool =>
+  onlyOf(toLower(text), '0123456789abcdef-') && join(map(split(text, '-'), part => length(part)), '-') == '8-4-4-4-12'
+
+@export()
 @description('Whether a text is a name of an app setting.')
 func isSettingName(text string) bool =>
   !empty(text) && onlyOf(toLower(text), '${lower}${digits}_') && contains(lower, toLower(first(text)))

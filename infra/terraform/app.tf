@@ -32,8 +32,10 @@ locals {
   )
   settings = merge(var.extra_settings, local.own_settings)
 
-  # Who may call, where not everybody may; the availability test is one of them.
-  restrictions = length(var.allowed_addresses) == 0 ? [] : concat(
+  # Who may call, where not everybody may. Any Front Door sends from the same addresses; its header says whose it is. The
+  # availability test comes through Front Door where there is one: its addresses are everybody's too.
+  restricted = length(var.allowed_addresses) > 0 || var.front_door_id != ""
+  restrictions = concat(
     [for index, address in var.allowed_addresses : {
       name      = "allowed-${index}"
       action    = "Allow"
@@ -41,13 +43,21 @@ locals {
       ipAddress = address
       tag       = "Default"
     }],
-    [{
+    [for id in [var.front_door_id] : {
+      name      = "front-door"
+      action    = "Allow"
+      priority  = 1000
+      ipAddress = "AzureFrontDoor.Backend"
+      tag       = "ServiceTag"
+      headers   = { x-azure-fdid = [id] }
+    } if id != ""],
+    [for tag in ["ApplicationInsightsAvailability"] : {
       name      = "availability-test"
       action    = "Allow"
       priority  = 1000
-      ipAddress = "ApplicationInsightsAvailability"
+      ipAddress = tag
       tag       = "ServiceTag"
-    }],
+    } if var.front_door_id == ""],
   )
 }
 
@@ -138,8 +148,8 @@ resource "azapi_resource" "site" {
         scmMinTlsVersion                    = "1.2"
         http20Enabled                       = true
         appSettings                         = [for name, value in local.settings : { name = name, value = value }]
-        ipSecurityRestrictions              = length(local.restrictions) == 0 ? null : local.restrictions
-        ipSecurityRestrictionsDefaultAction = length(local.restrictions) == 0 ? null : "Deny"
+        ipSecurityRestrictions              = local.restricted ? local.restrictions : null
+        ipSecurityRestrictionsDefaultAction = local.restricted ? "Deny" : null
       }
     }
   }

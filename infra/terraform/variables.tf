@@ -487,6 +487,17 @@ variable "allowed_addresses" {
   }
 }
 
+variable "front_door_id" {
+  description = "Id of your Front Door profile (its property frontDoorId), which then alone reaches the app, beside allowed_addresses. Empty: none."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = var.front_door_id == "" || (can(regex("^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$", var.front_door_id)) && var.public_url != "" && !var.inbound_private)
+    error_message = "front_door_id is a GUID; it needs public_url, the name that Front Door has, and no inbound_private."
+  }
+}
+
 variable "vending_identity" {
   description = "A user-assigned identity of your own: its id, client_id and principal_id. Null: one is created."
   type = object({

@@ -141,6 +141,16 @@ RESTRICTED = Scenario(
         "alertEmails": ["on-call@contoso.example"],
     },
 )
+FRONT = Scenario(
+    "front",
+    {
+        "name": "vendblue",
+        "publicUrl": "https://vend.contoso.example",
+        "frontDoorId": "44444444-4444-4444-8444-444444444444",
+        "allowedAddresses": ["203.0.113.0/24"],
+        "alertEmails": ["on-call@contoso.example"],
+    },
+)
 EVERYTHING = Scenario(
     "everything",
     {
@@ -170,4 +180,4 @@ EVERYTHING = Scenario(
         "logRetentionDays": 365,
     },
 )
-SCENARIOS = (DEFAULT, EXISTING, CREATED, MEMORY, PRIVATE, LANDING_ZONE, RESTRICTED, EVERYTHING)
+SCENARIOS = (DEFAULT, EXISTING, CREATED, MEMORY, PRIVATE, LANDING_ZONE, RESTRICTED, FRONT, EVERYTHING)

@@ -50,7 +50,10 @@ def test_every_file_is_as_the_compiler_formats_it(compiler: Compiler, path: Path
     assert compiler.formatted(path) == path.read_text()
 
 
-@pytest.mark.parametrize("entry", ["main.bicep", "azd.bicep"])
+RECIPES = sorted(f"recipes/{path.name}" for path in (BICEP / "recipes").glob("*.bicep"))
+
+
+@pytest.mark.parametrize("entry", ["main.bicep", "azd.bicep", *RECIPES])
 def test_build_and_every_rule_of_the_linter_are_silent(compiler: Compiler, entry: str) -> None:
     answer = compiler.compile(BICEP / entry)
     assert answer["diagnostics"] == []
@@ -139,6 +142,7 @@ PARTNER = "https://contoso.vault.azure.net/secrets/partner"
                 "appSubnetId": "'vnet'",
                 "inboundPrivate": "true",
                 "monthlyBudget": "10",
+                "frontDoorId": "'AzureFrontDoor.Backend'",
             },
             [
                 "name must be 3 to 16",
@@ -154,6 +158,7 @@ PARTNER = "https://contoso.vault.azure.net/secrets/partner"
                 "Give both subnets or none",
                 "inboundPrivate needs networkAccess private",
                 "A budget begins on the first day",
+                "frontDoorId is a GUID",
             ],
             id="everything_at_once",
         ),
@@ -208,6 +213,20 @@ def test_wrong_parameters_are_refused_with_what_to_write(
 def test_every_form_of_a_repository_is_taken(compiler: Compiler, copy: Path, name: str) -> None:
     found = evaluate(compiler, copy, [f"param registries = [{{ id: '{CONTOSO}', pull: ['{name}'] }}]"])
     assert found["predictedResources"]
+
+
+def test_the_page_calls_recipes_with_parameters_that_they_have(compiler: Compiler) -> None:
+    page = (ROOT / "docs" / "deploy.md").read_text()
+    called = re.findall(
+        r"^az deployment group create .*--template-file infra/bicep/(\S+) --parameters (.*)$", page, re.MULTILINE
+    )
+    assert len(called) == 2
+    for file, given in called:
+        declared = json.loads(compiler.compile(BICEP / file)["contents"])["parameters"]
+        names = set(re.findall(r"(?:^| )(\w+)=", given))
+        assert {name for name, each in declared.items() if "defaultValue" not in each} <= names <= set(declared), file
+    outputs = json.loads(compiler.compile(BICEP / "recipes" / "front-door.bicep")["contents"])["outputs"]
+    assert "frontDoorId" in outputs
 
 
 def test_azd_passes_on_what_its_environment_says(compiler: Compiler) -> None:

@@ -13,7 +13,7 @@ from tests.infra.arm_types import Checker, known_types
 from tests.infra.bodies import Bodies, of_bicep, resolved
 from tests.infra.compiler import TEMPLATE
 from tests.infra.inputs import PAGE, page
-from tests.infra.scenarios import DEFAULT, EVERYTHING, LANDING_ZONE, RESTRICTED, SCENARIOS, Scenario, snake
+from tests.infra.scenarios import DEFAULT, EVERYTHING, FRONT, LANDING_ZONE, RESTRICTED, SCENARIOS, Scenario, snake
 from tests.infra.toolbox import ROOT, TERRAFORM
 from vending.settings import KNOWN_SETTINGS, Settings, SettingsError
 
@@ -310,6 +310,19 @@ def test_an_address_range_shuts_out_everybody_else() -> None:
         "198.51.100.7/32",
         "ApplicationInsightsAvailability",
     ]
+
+
+def test_one_front_door_is_the_only_way_in() -> None:
+    [site] = of_type(bicep(FRONT), "Microsoft.Web/sites")
+    configuration = site["properties"]["siteConfig"]
+    assert configuration["ipSecurityRestrictionsDefaultAction"] == "Deny"
+    addresses, front = configuration["ipSecurityRestrictions"]
+    assert addresses["ipAddress"] == "203.0.113.0/24"
+    # The tag alone would let in every Front Door of the world; the header names one profile.
+    assert (front["tag"], front["ipAddress"]) == ("ServiceTag", "AzureFrontDoor.Backend")
+    assert front["headers"] == {"x-azure-fdid": [FRONT.bicep["frontDoorId"]]}
+    [test] = of_type(bicep(FRONT), "Microsoft.Insights/webtests")
+    assert test["properties"]["Request"]["RequestUrl"] == f"{FRONT.bicep['publicUrl']}/readyz"
 
 
 # Rights.

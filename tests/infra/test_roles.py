@@ -52,6 +52,9 @@ def test_deploying_covers_every_type_that_the_templates_write() -> None:
         "Microsoft.ManagedIdentity/userAssignedIdentities/assign/action",
         "Microsoft.Resources/deployments/write",
         "Microsoft.Resources/deployments/whatIf/action",
+        "Microsoft.Resources/deploymentStacks/manageDenySetting/action",
+        # `az stack group create` validates before it creates, since Azure CLI 2.61 (azure-cli pull request 28605).
+        "Microsoft.Resources/deploymentStacks/validate/action",
         "Microsoft.Resources/deploymentStacks/write",
     ):
         assert allows(actions, needed), needed

@@ -251,6 +251,7 @@ WRONG_VARIABLES: list[tuple[dict[str, Any], list[str]]] = [
             "update_strategy": "BlueGreen",
             "allowed_addresses": ["everywhere"],
             "storage_suffix": "example.com",
+            "front_door_id": "AzureFrontDoor.Backend",
         },
         [
             "The name must be 3 to 16",
@@ -270,6 +271,7 @@ WRONG_VARIABLES: list[tuple[dict[str, Any], list[str]]] = [
             "The strategy is",
             "Write each range like",
             "The suffixes are",
+            "front_door_id is a GUID",
         ],
     ),
     (
@@ -331,7 +333,6 @@ def test_the_scenarios_cover_every_variable() -> None:
         "availability_test_locations",
         "create_resource_group",
         "endpoint_subnet_prefix",
-        "name",
         "new_registry_lock",
         "new_registry_sku",
         "policy_blob_name",

@@ -44,6 +44,9 @@ param inboundPrivate bool
 @description('Address ranges that may call; empty: everybody.')
 param allowedAddresses string[]
 
+@description('Id of the Front Door profile that may call; empty: none.')
+param frontDoorId string
+
 @description('Id of the vending identity.')
 param identityId string
 
@@ -90,7 +93,9 @@ var identitySettings = [
   }
 ]
 
-// Who may call, where not everybody may; the availability test is one of them.
+// Who may call, where not everybody may. Any Front Door sends from the same addresses; its header says whose it is. The
+// availability test comes through Front Door where there is one: its addresses are everybody's too.
+var restricted = !empty(allowedAddresses) || !empty(frontDoorId)
 var restrictions = concat(
   map(range(0, length(allowedAddresses)), index => {
     name: 'allowed-${index}'
@@ -99,15 +104,30 @@ var restrictions = concat(
     ipAddress: allowedAddresses[index]
     tag: 'Default'
   }),
-  [
-    {
-      name: 'availability-test'
-      action: 'Allow'
-      priority: 1000
-      ipAddress: 'ApplicationInsightsAvailability'
-      tag: 'ServiceTag'
-    }
-  ]
+  empty(frontDoorId)
+    ? [
+        {
+          name: 'availability-test'
+          action: 'Allow'
+          priority: 1000
+          ipAddress: 'ApplicationInsightsAvailability'
+          tag: 'ServiceTag'
+        }
+      ]
+    : [
+        {
+          name: 'front-door'
+          action: 'Allow'
+          priority: 1000
+          ipAddress: 'AzureFrontDoor.Backend'
+          tag: 'ServiceTag'
+          headers: {
+            'x-azure-fdid': [
+              frontDoorId
+            ]
+          }
+        }
+      ]
 )
 
 resource plan 'Microsoft.Web/serverfarms@2025-03-01' = {
@@ -192,8 +212,8 @@ resource site 'Microsoft.Web/sites@2025-03-01' = {
       scmMinTlsVersion: '1.2'
       http20Enabled: true
       appSettings: concat(plainSettings, identitySettings)
-      ipSecurityRestrictions: empty(allowedAddresses) ? null : restrictions
-      ipSecurityRestrictionsDefaultAction: empty(allowedAddresses) ? null : 'Deny'
+      ipSecurityRestrictions: restricted ? restrictions : null
+      ipSecurityRestrictionsDefaultAction: restricted ? 'Deny' : null
     }
   }
 }
