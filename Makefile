@@ -43,7 +43,7 @@ fmt: $(READY) ## Format the code.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(READY) ## Run the benchmarks; prints a table and writes bench/results/*.json.
+bench: $(READY) ## Run the benchmarks; prints a table, writes bench/results/*.json and docs/performance.md.
 	$(BIN)/python -m bench
 
 soak: $(READY) ## Run under load, faults and key rotations for SOAK_SECONDS (600).

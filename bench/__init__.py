@@ -1,1 +1,1 @@
-"""Benchmarks: `make bench` runs them all. Each module measures one promise and has `run() -> list[Row]`."""
+"""Benchmarks: `make bench` runs them all and writes `docs/performance.md`. Each module measures one promise."""

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import gc
 import json
-import resource
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Any, Final
 
-from bench.report import Row, median, timed
+from bench.processes import mebibytes
+from bench.report import Chart, Effort, Report, Row, cpu_microseconds, most
 from vending.acr.names import ACTIONS
 from vending.acr.scope import parse
 from vending.oidc.types import VerifiedClaims
@@ -21,20 +20,25 @@ _SIZES: Final = (10, 1_000, 100_000)
 _NOW: Final = 1_800_000_000.0
 
 
-def run() -> list[Row]:
+def run(effort: Effort) -> Report:
     """Measure decisions for the same caller among ever more rules, and loading in a process of its own."""
     rows = []
-    for size in _SIZES:
+    sizes = _SIZES[:2] if effort.quick else _SIZES
+    for size in sizes:
         policy = load(size)
-        rows.append(Row(f"decide, granted, {size:,} rules", _decision(policy, size, "pull,push"), "µs", "under 20 µs"))
+        rows.append(Row(f"decide, granted, {size:,} rules", _decision(policy, size, "pull,push"), "µs", most(20)))
         rows.append(Row(f"decide, refused, {size:,} rules", _decision(policy, size, "delete"), "µs"))
         del policy
         gc.collect()
-    rows += [Row(f"decide, 32 scopes, {what}", _worst(*some), "ms", "under 5 ms") for what, some in _worst_policies()]
-    seconds, mebibytes = _load_apart(_SIZES[-1])
-    rows.append(Row(f"load {_SIZES[-1]:,} rules from JSON", seconds, "s"))
-    rows.append(Row(f"memory of {_SIZES[-1]:,} rules, loaded", mebibytes, "MiB"))
-    return rows
+    rows += [Row(f"decide, 32 scopes, {what}", _worst(*some), "ms", most(5)) for what, some in _worst_policies()]
+    seconds, used = _load_apart(sizes[-1])
+    rows.append(Row(f"load {sizes[-1]:,} rules from JSON", [seconds], "s CPU"))
+    rows.append(Row(f"memory of {sizes[-1]:,} rules, loaded", [used], "MiB"))
+    series = {
+        kind: [row.value for row in rows if row.what.startswith(f"decide, {kind}")] for kind in ("granted", "refused")
+    }
+    labels = [f"{size:,} rules" for size in sizes]
+    return Report(rows, [Chart("decide", "CPU of a decision by the policy's size", "µs", labels, series)])
 
 
 def policy_json(size: int) -> bytes:
@@ -67,7 +71,7 @@ def load(size: int) -> Policy:
     return load_bytes(policy_json(size), name="policy.json", environment=Environment(), directory=None)
 
 
-def _decision(policy: Policy, size: int, actions: str) -> float:
+def _decision(policy: Policy, size: int, actions: str) -> list[float]:
     number = size // 2
     claims = VerifiedClaims(
         issuer="github",
@@ -82,7 +86,7 @@ def _decision(policy: Policy, size: int, actions: str) -> float:
         },
     )
     scopes = parse(f"repository:team/app-{number}:{actions}")
-    return median(timed(lambda: decide(policy, claims, "prod", scopes, _NOW)))
+    return cpu_microseconds(lambda: decide(policy, claims, "prod", scopes, _NOW))
 
 
 def _worst_policies() -> list[tuple[str, tuple[list[str], list[str]]]]:
@@ -96,7 +100,7 @@ def _worst_policies() -> list[tuple[str, tuple[list[str], list[str]]]]:
     ]
 
 
-def _worst(granted: list[str], denied: list[str]) -> float:
+def _worst(granted: list[str], denied: list[str]) -> list[float]:
     """Measure as many and as long names as one request may hold, all actions on each, in milliseconds."""
     actions = list(ACTIONS)
     policy = json.loads(policy_json(0))
@@ -109,7 +113,7 @@ def _worst(granted: list[str], denied: list[str]) -> float:
     claims = VerifiedClaims(issuer="github", claims={"repository_id": "1", "event_name": "push"})
     names = [f"{'a/b' * 40}/{'x' * 131}{number:03}" for number in range(32)]
     scopes = parse(" ".join(f"repository:{name}:{','.join(actions)}" for name in names))
-    return median(timed(lambda: decide(loaded, claims, "prod", scopes, _NOW))) / 1000
+    return [value / 1000 for value in cpu_microseconds(lambda: decide(loaded, claims, "prod", scopes, _NOW))]
 
 
 def _load_apart(size: int) -> tuple[float, float]:
@@ -122,14 +126,9 @@ def _load_apart(size: int) -> tuple[float, float]:
 def measure_load(size: int) -> None:
     """Load once and print seconds and the growth of the peak memory; called in a fresh process."""
     data = policy_json(size)
-    before = _resident_mebibytes()
-    start = time.perf_counter()
+    before = mebibytes()
+    start = time.process_time()
     policy = load_bytes(data, name="policy.json", environment=Environment(), directory=None)
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     gc.collect()
-    print(seconds, _resident_mebibytes() - before if policy.sha256 else 0.0)
-
-
-def _resident_mebibytes() -> float:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize() / 2**20
+    print(seconds, mebibytes() - before if policy.sha256 else 0.0)

@@ -1,16 +1,25 @@
-"""Time to refuse: what an attacker's token costs, beside what a good one costs. Nothing is fetched."""
+"""The cost of refusing: every hostile kind of token beside a good one, garbage of the largest size, and whole requests.
+
+Tokens are those of the attack suite, `tests/oidc/test_attacks.py`. Nothing is fetched while they are measured.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 import os
+import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, Final
 
-from bench.report import Row, median, timed
+from bench.report import Chart, Effort, Report, Row, cpu_microseconds, median, most
+from bench.rig import Rig, all_granted, drive, form
 from devstack.issuer import claims as shapes
 from devstack.keys import SigningKey, b64url, encode
+from tests.oidc import test_attacks as suite
+from tests.oidc.forge import Forge, Hands, Keys, Site, published
 from vending.clock import Clock
 from vending.errors import Refusal
 from vending.http_client import Http
@@ -21,21 +30,108 @@ from vending.oidc.verify import Verifier
 _URL: Final = "https://idp.example"
 _AUDIENCE: Final = "https://vend.contoso.example"
 _NOW: Final = 1_800_000_000
-_ROUNDS: Final = 8
+_REQUESTS: Final = (600, 100)
+_KINDS: Final = {
+    "shape": suite.SHAPE,
+    "encoding": suite.DECODING,
+    "header": suite.HEADER,
+    "algorithm": suite.ALGORITHM,
+    "key": suite.KEY,
+    "signature": suite.SIGNATURE,
+    "claims": suite.CLAIMS,
+    "issuer": suite.ISSUER,
+}
 
 
-def run() -> list[Row]:
-    """Measure each token in turns, several times, and keep each one's best median: the machine has other work, too."""
+def run(effort: Effort) -> Report:
+    """Measure tokens alone, then whole requests of the service."""
+    seconds = 0.02 if effort.quick else 0.1
+    kinds = _attacks(seconds=0.003 if effort.quick else 0.01)
+    rows, charts = _alone(seconds)
+    for name, costs in kinds.items():
+        rows.append(Row(f"refuse {name}, each of {len(costs)} attacks", costs, "µs"))
+    return Report([*rows, *_whole(effort)], charts)
+
+
+def _alone(seconds: float) -> tuple[list[Row], list[Chart]]:
+    """Measure a good token and the largest garbage, in turns."""
     key = SigningKey.generate("RS256")
     verify = _verifier(key)
     good = encode(shapes.github(_URL, _AUDIENCE, at=_NOW), key)
-    cases = {"verify a good token": good, **{f"refuse {name}": text for name, text in _bad_tokens(good).items()}}
-    best = dict.fromkeys(cases, float("inf"))
-    for _ in range(_ROUNDS):
-        for name, token in cases.items():
-            best[name] = min(best[name], median(timed(lambda token=token: verify(token), seconds=0.05)))  # type: ignore[misc]
-    goal = f"under {best['verify a good token']:,.1f} µs, as a good token"
-    return [Row(name, value, "µs", goal if name.startswith("refuse") else "") for name, value in best.items()]
+    accept = median(cpu_microseconds(lambda: verify(good), seconds=seconds))
+    rows = [Row("accept a good token, RS256", [accept], "µs")]
+    for name, token in _bad_tokens(good).items():
+        value = median(cpu_microseconds(lambda token=token: verify(token), seconds=seconds))  # type: ignore[misc]
+        rows.append(Row(f"refuse {name}", [value], "µs", most(accept)))
+    labels = [row.what.removeprefix("refuse ") for row in rows]
+    chart = Chart(
+        "refuse", "CPU of a refusal beside an acceptance", "µs", labels, {"CPU": [r.value for r in rows]}, "lying"
+    )
+    return rows, [chart]
+
+
+def _attacks(seconds: float) -> dict[str, list[float]]:
+    """Measure every attack of the suite with the issuer's keys at hand."""
+    costs: dict[str, list[float]] = {}
+    keys = Keys()
+    logging.getLogger("vending.operations").setLevel(logging.CRITICAL)  # The issuer's bad keys are there on purpose.
+    with Site(jwks=published(keys)) as site, Site() as trap:
+        forge = Forge(keys, site, trap)
+        loop = asyncio.new_event_loop()
+        http = Http()
+        verifier = Verifier(http, Hands().clock, allow_loopback=True)
+        loop.run_until_complete(verifier.verify(peek(RawToken(forge.token())), forge.issuer()))
+        for kind, attacks in _KINDS.items():
+            costs[kind] = []
+            for attack in attacks:
+                token, issuer = attack.token(forge), forge.issuer(**attack.policy)
+
+                async def refuse(times: int, token: str = token, issuer: Issuer = issuer) -> float:
+                    start = time.process_time()
+                    for _ in range(times):
+                        with suppress(Refusal):
+                            await verifier.verify(peek(RawToken(token)), issuer)
+                            raise AssertionError("an attack was accepted")
+                    return (time.process_time() - start) / times * 1e6
+
+                first = loop.run_until_complete(refuse(1))  # What an unknown key costs the first time is not repeated.
+                costs[kind].append(loop.run_until_complete(refuse(max(5, int(seconds * 1e6 / max(first, 20))))))
+        loop.run_until_complete(http.aclose())
+        loop.close()
+    return costs
+
+
+def _whole(effort: Effort) -> list[Row]:
+    """Measure what a whole request costs the service: one that is granted, and others that are refused."""
+    count = effort.choose(*_REQUESTS)
+    with Rig() as rig:
+        service = rig.service()
+        url = f"{service.url}/token"
+        all_granted(drive([url], rig.forms(100), at_once=16))
+        forged = rig.token().rsplit(".", 1)[0] + "." + rig.token(jti="other").rsplit(".", 1)[1]
+        hostile = {
+            "a forged signature": form(forged),
+            "a token that is over": form(rig.token(exp=1_700_000_000, iat=1_699_999_900, nbf=1_699_999_900)),
+            "a used token": (used := rig.forms(1)[0]),
+            "a scope that is not granted": form(rig.token(), "repository:other/app:pull"),
+            "16 KiB without dots": form("A" * MAX_TOKEN_LENGTH),
+        }
+        all_granted(drive([url], [used], at_once=1))
+        rounds: dict[str, list[float]] = {name: [] for name in hostile}
+        granted = []
+        for _ in range(effort.choose(3, 1)):
+            load = all_granted(drive([url], rig.forms(count), at_once=16, pid=service.pid))
+            granted.append(load.cpu_milliseconds)
+            for name, body in hostile.items():
+                refused = drive([url], [body], at_once=16, count=count, pid=service.pid)
+                if "200" in refused.statuses:
+                    raise AssertionError(f"{name} was accepted")
+                rounds[name].append(refused.cpu_milliseconds)
+    rows = [Row("a whole request that is granted, 16 at once", granted, "ms CPU")]
+    goal = most(median(granted))
+    return rows + [
+        Row(f"a whole request with {name}, refused", values, "ms CPU", goal) for name, values in rounds.items()
+    ]
 
 
 def _bad_tokens(good: str) -> dict[str, str]:

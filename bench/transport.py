@@ -1,58 +1,61 @@
 """CPU time of one POST through the HTTP client, beside httpx's own transport and aiohttp alone, in the same run.
 
-CPU rather than wall time, so that a busy machine does not count; the server is a process of its own. Each figure is the
-median of several runs.
+CPU rather than wall time, so that a busy machine does not count; the server is a process of its own.
 """
 
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import aiohttp
 import httpx
 
-from bench.report import Row, median
+from bench.report import Chart, Effort, Report, Row
+from bench.rig import SCOPE, Rig
 from vending.http_client import Http
 
-if TYPE_CHECKING:
-    from multiprocessing.queues import Queue
-
 _REQUESTS: Final = 256
-_RUNS: Final = 3
 _CONCURRENCY: Final = (1, 16, 64)
-_FORM: Final = {"grant_type": "refresh_token", "service": "contoso.azurecr.io", "refresh_token": "x" * 1000}
-_BODY: Final = b'{"access_token":"' + b"x" * 1200 + b'"}'
+_FORM: Final = {
+    "grant_type": "refresh_token",
+    "service": "contoso.azurecr.io",
+    "scope": SCOPE,
+    "refresh_token": "x" * 1000,
+}
 
 Call: TypeAlias = Callable[[], Awaitable[object]]
+Maker: TypeAlias = Callable[[AsyncExitStack, str], Awaitable[Call]]
 
 
-def run() -> list[Row]:
+def run(effort: Effort) -> Report:
     """Measure each client at each concurrency."""
-    ports: Queue[int] = multiprocessing.Queue()
-    server = multiprocessing.Process(target=_serve, args=(ports,), daemon=True)
-    server.start()
-    try:
-        url = f"http://127.0.0.1:{ports.get(timeout=30)}/oauth2/token"
-        return [
-            Row(f"POST through {name}, {at_once} at once", _measure(make, url, at_once), "ms CPU")
-            for at_once in _CONCURRENCY
-            for name, make in (("aiohttp alone", _bare), ("the app's client", _ours), ("httpx's transport", _httpx))
-        ]
-    finally:
-        server.kill()
-        server.join()
+    rows, series = [], {}
+    makers: dict[str, Maker] = {"aiohttp alone": _bare, "the app's client": _ours, "httpx's transport": _httpx}
+    with Rig() as rig:
+        url = f"{rig.origin}/oauth2/token"
+        for name, make in makers.items():
+            for at_once in _CONCURRENCY:
+                values = [_milliseconds(make, url, at_once, _REQUESTS) for _ in range(effort.choose(3, 1))]
+                rows.append(Row(f"POST through {name}, {at_once} at once", values, "ms CPU"))
+            series[name] = [row.value for row in rows[-len(_CONCURRENCY) :]]
+    labels = [str(at_once) for at_once in _CONCURRENCY]
+    return Report(rows, [Chart("transport", "CPU of one POST by requests at once", "ms", labels, series)])
 
 
-def _measure(make: Callable[[AsyncExitStack, str], Awaitable[Call]], url: str, at_once: int) -> float:
-    return median(sorted(asyncio.run(_once(make, url, at_once)) for _ in range(_RUNS)))
+def app_milliseconds(url: str, at_once: int, count: int) -> float:
+    """Measure the CPU time of one POST through the app's client."""
+    return _milliseconds(_ours, url, at_once, count)
 
 
-async def _once(make: Callable[[AsyncExitStack, str], Awaitable[Call]], url: str, at_once: int) -> float:
+def _milliseconds(make: Maker, url: str, at_once: int, count: int) -> float:
+    return asyncio.run(_once(make, url, at_once, count))
+
+
+async def _once(make: Maker, url: str, at_once: int, count: int) -> float:
     async with AsyncExitStack() as stack:
         call = await make(stack, url)
 
@@ -61,7 +64,7 @@ async def _once(make: Callable[[AsyncExitStack, str], Awaitable[Call]], url: str
                 await call()
 
         await asyncio.gather(*(work(2) for _ in range(at_once)))  # Connections are open from here on.
-        each = _REQUESTS // at_once
+        each = max(1, count // at_once)
         start = time.process_time()
         await asyncio.gather(*(work(each) for _ in range(at_once)))
         return (time.process_time() - start) * 1000 / (each * at_once)
@@ -79,28 +82,10 @@ async def _httpx(stack: AsyncExitStack, url: str) -> Call:
 
 
 async def _bare(stack: AsyncExitStack, url: str) -> Call:
-    session = await stack.enter_async_context(aiohttp.ClientSession())
+    session = await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)))
 
     async def call() -> bytes:
         async with session.post(url, data=_FORM) as response:
             return await response.read()
 
     return call
-
-
-def _serve(ports: Queue[int]) -> None:
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while True:
-                head = await reader.readuntil(b"\r\n\r\n")
-                await reader.readexactly(int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0]))
-                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(_BODY), _BODY))
-        except (ConnectionError, asyncio.IncompleteReadError):
-            writer.close()
-
-    async def main() -> None:
-        server: Any = await asyncio.start_server(answer, "127.0.0.1", 0)
-        ports.put(server.sockets[0].getsockname()[1])
-        await server.serve_forever()
-
-    asyncio.run(main())

@@ -36,15 +36,21 @@ _INHERITED = (
 class HostProcess:
     """`python -m devstack host` with exactly the given settings; use it as a context manager.
 
-    Its log is kept, or with `show_log` goes to this process's own standard error.
+    Its log is kept, or with `show_log` goes to this process's own standard error. `python` is the interpreter.
     """
 
     def __init__(
-        self, settings: Mapping[str, str], *, app: Path = _PROJECT, port: int = 0, show_log: bool = False
+        self,
+        settings: Mapping[str, str],
+        *,
+        app: Path = _PROJECT,
+        port: int = 0,
+        show_log: bool = False,
+        python: Path = Path(sys.executable),
     ) -> None:
         self._show_log = show_log
         self._settings = dict(settings)
-        self._command = [sys.executable, "-m", "devstack", "host", "--port", str(port), "--app", str(app)]
+        self._command = [str(python), "-m", "devstack", "host", "--port", str(port), "--app", str(app)]
         self._process: subprocess.Popen[str] | None = None
         recorded = recording.output("host-log")
         self._log: IO[str] = (
