@@ -9,6 +9,9 @@ WORKERS  ?= auto
 PARALLEL := -n $(WORKERS) --maxprocesses 4 --dist loadscope --no-loadscope-reorder
 QUICK    := tests/policy tests/oidc tests/acr tests/docs $(wildcard tests/test_*.py)
 
+# Many containers set this; with it every one of the hundreds of processes that tests start compiles the code anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help setup demo check test lint fmt bench soak fuzz lock clients clean accept
 
 help: ## Show this list.

@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 
-from devstack import tools
+from devstack import plain, tools
 from devstack.keys import peek
 from devstack.registry.client import RegistryClient, RegistryRefused
 from devstack.registry.images import Image
@@ -132,13 +132,13 @@ class _Demo:
         self._say.show("service", self._stack.url)
         if note := self._stack.upstreams.registry_note:
             print(f"     (docker-registry is not used: {note})")
-        ready = httpx.get(f"{self._stack.url}/readyz", timeout=60, trust_env=False)
+        ready = plain.get(f"{self._stack.url}/readyz")
         self._expect(ready.status_code == 200, f"the service is ready, with the policy {_short(ready)}")
 
     def _discover(self) -> str:
         self._say.step("The job asks the service which audience its token must name")
         url = f"{self._stack.url}/.well-known/oauth-authorization-server"
-        metadata = httpx.get(url, timeout=60, trust_env=False).json()
+        metadata = plain.get(url).json()
         self._say.show("audience", metadata["audience"])
         self._say.show("token_endpoint", metadata["token_endpoint"])
         self._expect(metadata["audience"] == self._stack.audience, "the metadata names the policy's audience")
@@ -147,17 +147,16 @@ class _Demo:
     def _ask_the_runner(self, audience: str) -> str:
         self._say.step("The job, a push to main of contoso/web on GitHub, asks its runner for an OIDC token")
         env = self._stack.issuers.github.job().github_env
-        answer = httpx.get(
+        answer = plain.get(
             f"{env['ACTIONS_ID_TOKEN_REQUEST_URL']}&audience={audience}",
             headers={"Authorization": f"bearer {env['ACTIONS_ID_TOKEN_REQUEST_TOKEN']}"},
-            trust_env=False,
         )
         self._expect(answer.status_code == 200, "the runner hands out a token that lives five minutes")
         return str(answer.json()["value"])
 
     def _post(self, oidc_token: str, scope: str, **more: str) -> httpx.Response:
         form = {"grant_type": TOKEN_EXCHANGE, "subject_token": oidc_token, "scope": scope} | more
-        return httpx.post(f"{self._stack.url}/token", data=form, timeout=60, trust_env=False)
+        return plain.post(f"{self._stack.url}/token", data=form)
 
     def _vend(self, oidc_token: str, scope: str, *, claims: bool = False, title: str = "") -> Vended:
         self._say.step(title or f"It trades that token for {scope}")

@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 from aiohttp import web
 
-from devstack import recording
+from devstack import plain, recording
 from devstack.issuer import claims as shapes
 from devstack.issuer.server import Issuer
 from devstack.serving import LocalServer
@@ -153,11 +153,10 @@ def fetch(port: int, issuer: str, claims: Sequence[str], omit: Sequence[str] = (
         if path.stat().st_uid != os.getuid():
             raise DeskError(f"{path} belongs to another user")
         where = json.loads(path.read_text())
-        answer = httpx.post(
+        answer = plain.post(
             where["url"],
             json={"issuer": issuer, "claims": list(claims), "omit": list(omit)},
             headers={"Authorization": f"Bearer {where['secret']}"},
-            trust_env=False,
         )
         found = answer.json()
     except (OSError, ValueError, httpx.HTTPError):

@@ -14,6 +14,9 @@ from devstack.mapping import PolicyIssuers, Source
 from devstack.stack import DEFAULT_PORT, Stack, Upstreams
 from vending.policy import PolicyError
 
+_SETTINGS = {"VENDING_POLICY_REFRESH_SECONDS": "1"}
+"""Whoever edits a policy tries it at once, and would not wait for the minute that is the default."""
+
 _TEXT = """
 The local stack is running; Ctrl-C ends it.
 
@@ -65,7 +68,7 @@ def run(port: int, *, memory_registry: bool = False, policy: Path | None = None)
     with contextlib.ExitStack() as cleanup:
         upstreams = cleanup.enter_context(Upstreams(docker_registry=not memory_registry))
         try:
-            stack = cleanup.enter_context(Stack(upstreams, port=port, show_log=True))
+            stack = cleanup.enter_context(Stack(upstreams, settings=_SETTINGS, port=port, show_log=True))
         except RuntimeError as error:
             print(error, file=sys.stderr)
             return 1
@@ -111,7 +114,9 @@ def _run_mapped(policy: Path, port: int, ended: threading.Event, *, memory_regis
         hosts |= {name: upstreams.new_registry().login_server for name in others}
         try:
             text = source.mapped(issuers.named, hosts)
-            stack = Stack(upstreams, policy=text, policy_name="policy.json", port=port, show_log=True)
+            stack = Stack(
+                upstreams, policy=text, policy_name="policy.json", settings=_SETTINGS, port=port, show_log=True
+            )
             cleanup.enter_context(stack)
         except RuntimeError as error:
             print(error, file=sys.stderr)

@@ -5,6 +5,7 @@ from typing import Any
 
 import httpx
 
+from devstack import plain
 from devstack.registry.images import MANIFEST_TYPE, Image, digest_of
 
 
@@ -76,7 +77,7 @@ class RegistryClient:
 
     def _http(self) -> httpx.Client:
         headers = {"Authorization": f"Bearer {self.token}"}
-        return httpx.Client(base_url=self.url, headers=headers, timeout=60, follow_redirects=False, trust_env=False)
+        return plain.Client(base_url=self.url, headers=headers)
 
 
 def _checked(response: httpx.Response) -> httpx.Response:

@@ -12,10 +12,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-import httpx
 import pytest
 
-from devstack import tools
+from devstack import plain, tools
 
 from .engine import Engine
 from .live import Live
@@ -219,7 +218,7 @@ def wait_until_refused(live: Live, token: str) -> None:
     """Wait until the registry no longer takes a token."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
-        answer = httpx.get(
+        answer = plain.get(
             f"http://{live.registry}/v2/web/api/manifests/none", headers={"Authorization": f"Bearer {token}"}
         )
         if answer.status_code == 401:

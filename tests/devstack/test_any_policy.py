@@ -1,17 +1,20 @@
 """An author tries a rule over HTTP: `up --policy FILE` runs any policy, and `token` mints what its issuers would."""
 
 import json
+import queue
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
+
+from devstack import plain
 
 PATIENCE_SECONDS = 60
 POLICY = """\
@@ -55,9 +58,12 @@ class Author:
         self.policy = policy
         self._up = subprocess.Popen(
             [sys.executable, "-m", "devstack", "up", "--policy", policy, "--memory-registry", "--port", "0"],
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         assert self._up.stdout is not None
+        self._said: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
         told = ""
         while "KEY=VALUE" not in told:
             line = self._up.stdout.readline()
@@ -68,6 +74,16 @@ class Author:
         assert found, told
         self.url, self.port = found[1], found[2]
 
+    def _read(self) -> None:
+        """Read standard error, lest a full pipe block the stack."""
+        assert self._up.stderr is not None
+        for line in self._up.stderr:
+            self._said.put(line)
+
+    def wait_until_said(self, text: str) -> None:
+        while text not in self._said.get(timeout=PATIENCE_SECONDS):
+            pass
+
     def token(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "devstack", "token", "--port", self.port, *arguments]
         return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
@@ -75,19 +91,26 @@ class Author:
     def ask(self, path: str, registry: str, scope: str, *arguments: str) -> dict[str, Any]:
         minted = self.token(*arguments)
         assert minted.returncode == 0, minted.stderr
+        return self.ask_with(minted.stdout, path, registry, scope)
+
+    def ask_with(self, token: str, path: str, registry: str, scope: str) -> dict[str, Any]:
         form = {
             "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
             "audience": registry,
             "scope": scope,
-            "subject_token": minted.stdout,
+            "subject_token": token,
         }
-        answer: dict[str, Any] = httpx.post(f"{self.url}{path}", data=form, timeout=30, trust_env=False).json()
+        answer: dict[str, Any] = plain.post(f"{self.url}{path}", data=form, timeout=30).json()
         return answer
 
     def close(self) -> int:
         self._up.send_signal(signal.SIGINT)
-        self._up.communicate(timeout=PATIENCE_SECONDS)
-        return self._up.returncode
+        status = self._up.wait(PATIENCE_SECONDS)
+        self._reader.join(PATIENCE_SECONDS)
+        for pipe in (self._up.stdout, self._up.stderr):
+            assert pipe is not None
+            pipe.close()
+        return status
 
 
 @pytest.fixture(scope="module")
@@ -142,19 +165,21 @@ def test_what_cannot_be_minted_is_said(author: Author) -> None:
 
 @pytest.mark.process
 def test_an_edit_is_picked_up_and_a_bad_one_is_not(author: Author) -> None:
-    claims = ["--issuer", "actions", "--claim", "repository_id=42", "--claim", "ref=refs/heads/dev"]
+    token = author.token("--issuer", "actions", "--claim", "repository_id=42", "--claim", "ref=refs/heads/dev").stdout
 
     def allowed() -> bool:
-        return bool(author.ask("/explain", "prod", "repository:web/api:push", *claims)["allowed"])
+        return bool(author.ask_with(token, "/explain", "prod", "repository:web/api:push")["allowed"])
 
     assert not allowed()
     author.policy.write_text(POLICY.replace("rules:", "rulez:"))
     author.policy.write_text(POLICY.replace("ref: refs/heads/main", "ref: refs/heads/dev"))
+    author.wait_until_said("the policy has changed")
     end = time.monotonic() + PATIENCE_SECONDS
-    while not allowed():
+    while not allowed():  # The service looks at its file once a second.
         assert time.monotonic() < end, "the edit is not picked up"
+        time.sleep(0.1)
     author.policy.write_text("version: 1")
-    time.sleep(1.5)
+    author.wait_until_said("the last good policy stays in force")
     assert allowed()
 
 

@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
+from devstack import plain
 from devstack.host.processes import HostProcess
 from devstack.host.runtime import Invocation, run_worker
 from devstack.stack import PROJECT
@@ -26,7 +26,7 @@ DROPPED = {"import", "to_thread", "executor", "thread", "outliving task"}
 def host_records() -> Iterator[list[dict[str, str]]]:
     with HostProcess({"EVENTS": json.dumps(EVENTS)}, app=APP) as host:
         for path in ("records/bare", "records/noted", "next", "next"):
-            httpx.get(f"{host.url}/{path}", trust_env=False, timeout=30).raise_for_status()
+            plain.get(f"{host.url}/{path}", timeout=30).raise_for_status()
         yield forwarded.of_host(host)
 
 

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 import httpx
 import pytest
 
+from devstack import plain
 from devstack.host.processes import HostProcess
 
 SAMPLE = Path(__file__).parent / "sample_app"
@@ -28,7 +29,7 @@ def host() -> Iterator[HostProcess]:
 
 @pytest.fixture(scope="module")
 def http(host: HostProcess) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=host.url, trust_env=False, timeout=30) as client:
+    with plain.Client(base_url=host.url, timeout=30) as client:
         yield client
 
 
@@ -201,7 +202,7 @@ def test_settings_of_the_platform_are_filled_in(host: HostProcess, http: httpx.C
 
 def test_plain_public_url_is_filled_in_where_loopback_is_allowed() -> None:
     with HostProcess({"VENDING_ALLOW_LOOPBACK": "1"}, app=SAMPLE) as own:
-        told: dict[str, Any] = httpx.get(f"{own.url}/environment", trust_env=False).json()
+        told: dict[str, Any] = plain.get(f"{own.url}/environment").json()
     assert told["VENDING_PUBLIC_URL"] == own.url
 
 
@@ -213,8 +214,8 @@ def test_log_of_the_app_goes_to_standard_error(host: HostProcess, http: httpx.Cl
 def test_settings_that_are_there_are_kept() -> None:
     given = {"WEBSITE_HOSTNAME": "vend.example", "AzureWebJobsDisableHomepage": "false"}
     with HostProcess(given, app=SAMPLE) as own:
-        told: dict[str, Any] = httpx.get(f"{own.url}/environment", trust_env=False).json()
-        home = httpx.get(own.url, trust_env=False)
+        told: dict[str, Any] = plain.get(f"{own.url}/environment").json()
+        home = plain.get(own.url)
     assert told == given | {"VENDING_PUBLIC_URL": None}
     assert (home.status_code, home.headers["content-type"]) == (200, "text/html")
 
@@ -222,15 +223,15 @@ def test_settings_that_are_there_are_kept() -> None:
 def test_root_reaches_the_app_when_the_homepage_is_off(tmp_path: Path) -> None:
     _write_app(tmp_path, '@app.route("{*path}")\ndef zz(req: func.HttpRequest) -> str:\n    return "mine"\n')
     with HostProcess({}, app=tmp_path) as own:
-        assert httpx.get(own.url, trust_env=False).text == "mine"
+        assert plain.get(own.url).text == "mine"
 
 
 def test_route_prefix_is_api_unless_host_json_says_otherwise(tmp_path: Path) -> None:
     _write_app(tmp_path, '@app.route("x")\ndef x(req: func.HttpRequest) -> str:\n    return "x"\n')
     (tmp_path / "host.json").write_text('{"version": "2.0"}')
     with HostProcess({}, app=tmp_path) as own:
-        assert httpx.get(f"{own.url}/api/x", trust_env=False).text == "x"
-        assert httpx.get(f"{own.url}/x", trust_env=False).status_code == 404
+        assert plain.get(f"{own.url}/api/x").text == "x"
+        assert plain.get(f"{own.url}/x").status_code == 404
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])

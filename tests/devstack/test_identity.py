@@ -16,6 +16,7 @@ from azure.identity import (
     WorkloadIdentityCredential,
 )
 
+from devstack import plain
 from devstack.certs import SelfSigned
 from devstack.entra.authority import Application, Authority, FederatedCredential
 from devstack.entra.identity import API_VERSION, IdentityEndpoint
@@ -38,7 +39,7 @@ def _platform(monkeypatch: pytest.MonkeyPatch, identity: IdentityEndpoint) -> No
 def ask(identity: IdentityEndpoint, *, header: str | None = None, **query: str) -> httpx.Response:
     params = {"api-version": API_VERSION, "resource": ACR_AUDIENCE} | query
     headers = {"X-IDENTITY-HEADER": identity.header if header is None else header}
-    return httpx.get(identity.env["IDENTITY_ENDPOINT"], params=params, headers=headers, trust_env=False)
+    return plain.get(identity.env["IDENTITY_ENDPOINT"], params=params, headers=headers)
 
 
 class TestEndpoint:

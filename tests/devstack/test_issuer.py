@@ -7,6 +7,7 @@ import httpx
 import jwt
 import pytest
 
+from devstack import plain
 from devstack.faults import Fault
 from devstack.issuer.server import AZURE_DEVOPS_AUDIENCE, DEFAULT_AUDIENCE, Issuer, IssuerServer
 from devstack.keys import OMIT, SigningKey, encode, peek
@@ -15,7 +16,7 @@ ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES
 
 
 def get(url: str) -> httpx.Response:
-    return httpx.get(url, trust_env=False)
+    return plain.get(url)
 
 
 def verify(issuer: Issuer, token: str, audience: str = DEFAULT_AUDIENCE) -> dict[str, Any]:
@@ -109,22 +110,22 @@ def test_github_runner_hands_out_tokens_to_its_job_only(issuers: IssuerServer) -
     env = issuers.github.job(ref="refs/tags/v1").github_env
     url = f"{env['ACTIONS_ID_TOKEN_REQUEST_URL']}&audience=https://x.example"
     headers = {"Authorization": f"bearer {env['ACTIONS_ID_TOKEN_REQUEST_TOKEN']}"}
-    body = httpx.get(url, headers=headers, trust_env=False).json()
+    body = plain.get(url, headers=headers).json()
     assert body["count"] == len(body["value"])
     claims = verify(issuers.github, body["value"], "https://x.example")
     assert claims["ref"] == "refs/tags/v1"
     assert get(url).status_code == 401
-    assert httpx.get(url, headers={"Authorization": "bearer wrong"}, trust_env=False).status_code == 401
+    assert plain.get(url, headers={"Authorization": "bearer wrong"}).status_code == 401
 
 
 def test_azure_devops_runner_knows_one_audience(issuers: IssuerServer) -> None:
     env = issuers.azure_devops.job().azure_devops_env
     url = f"{env['SYSTEM_OIDCREQUESTURI']}?api-version=7.1"
     headers = {"Authorization": f"Bearer {env['SYSTEM_ACCESSTOKEN']}"}
-    token = httpx.post(url, headers=headers, trust_env=False).json()["oidcToken"]
+    token = plain.post(url, headers=headers).json()["oidcToken"]
     assert verify(issuers.azure_devops, token, AZURE_DEVOPS_AUDIENCE)["prj_id"]
-    assert httpx.post(url.partition("?")[0], headers=headers, trust_env=False).status_code == 400
-    assert httpx.post(url, trust_env=False).status_code == 401
+    assert plain.post(url.partition("?")[0], headers=headers).status_code == 400
+    assert plain.post(url).status_code == 401
 
 
 def test_discovery_can_lie_and_key_sets_can_hold_rubbish(issuers: IssuerServer) -> None:

@@ -10,7 +10,7 @@ import httpx
 import jwt
 import pytest
 
-from devstack import tools
+from devstack import plain, tools
 from devstack.entra.tenant import ACR_AUDIENCE, Tenant
 from devstack.faults import Fault
 from devstack.keys import OMIT, encode, libtrust_kid, peek
@@ -59,13 +59,13 @@ def entra_token(registry: Registry, audience: str = ACR_AUDIENCE, *, oid: str = 
 def exchange(registry: Registry, token: str | None = None, **form: str) -> httpx.Response:
     fields = {"grant_type": "access_token", "service": registry.login_server}
     fields["access_token"] = token or entra_token(registry)
-    return httpx.post(f"{registry.url}/oauth2/exchange", data=fields | form, trust_env=False)
+    return plain.post(f"{registry.url}/oauth2/exchange", data=fields | form)
 
 
 def token_request(registry: Registry, *scopes: str, refresh_token: str | None = None, **form: str) -> httpx.Response:
     fields: dict[str, Any] = {"grant_type": "refresh_token", "service": registry.login_server, "scope": list(scopes)}
     fields["refresh_token"] = refresh_token or exchange(registry).json()["refresh_token"]
-    return httpx.post(f"{registry.url}/oauth2/token", data=fields | form, trust_env=False)
+    return plain.post(f"{registry.url}/oauth2/token", data=fields | form)
 
 
 def vend(registry: Registry, *scopes: str) -> str:
@@ -80,7 +80,7 @@ def access_of(token: str) -> Any:
 
 def basic(registry: Registry, password: str, *scopes: str, user: str = NULL_GUID) -> httpx.Response:
     params = {"service": registry.login_server, "scope": list(scopes)}
-    return httpx.get(f"{registry.url}/oauth2/token", params=params, auth=(user, password), trust_env=False)
+    return plain.get(f"{registry.url}/oauth2/token", params=params, auth=(user, password))
 
 
 def first_error(response: httpx.Response) -> tuple[int, str, str]:
@@ -106,7 +106,7 @@ class TestExchange:
         assert [len(group) for group in header["kid"].split(":")] == [4] * 12
 
     def test_get_is_404(self, light: Registry) -> None:
-        assert httpx.get(f"{light.url}/oauth2/exchange", trust_env=False).status_code == 404
+        assert plain.get(f"{light.url}/oauth2/exchange").status_code == 404
 
     @pytest.mark.parametrize("audience", ["https://management.azure.com", "https://management.core.windows.net/"])
     def test_arm_token_is_taken_only_while_arm_audiences_are_allowed(self, light: Registry, audience: str) -> None:
@@ -261,13 +261,13 @@ class TestBasicCredentials:
     def test_malformed_header_is_refused(self, light: Registry) -> None:
         headers = {"Authorization": "Basic " + base64.b64encode(b"\xff:x").decode()}
         url = f"{light.url}/oauth2/token?service={light.login_server}"
-        assert httpx.get(url, headers=headers, trust_env=False).status_code == 401
+        assert plain.get(url, headers=headers).status_code == 401
 
 
 class TestTrouble:
     def test_firewall_refuses_everything(self, light: Registry) -> None:
         light.firewalled = True
-        for answer in (exchange(light, "x"), httpx.get(f"{light.url}/v2/", trust_env=False)):
+        for answer in (exchange(light, "x"), plain.get(f"{light.url}/v2/")):
             status, code, message = first_error(answer)
             assert (status, code) == (403, "DENIED")
             assert "client with IP '127.0.0.1' is not allowed access" in message
@@ -315,7 +315,7 @@ class TestTrouble:
 class TestChallenges:
     def _challenge(self, registry: Registry, method: str, path: str, token: str = "") -> str:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        answer = httpx.request(method, registry.url + path, headers=headers, trust_env=False)
+        answer = plain.request(method, registry.url + path, headers=headers)
         assert answer.status_code == 401
         return answer.headers["WWW-Authenticate"]
 
@@ -365,7 +365,7 @@ class TestChallenges:
             assert 'error="invalid_token"' in self._challenge(light, "GET", "/v2/", token)
 
     def test_path_outside_the_api_is_404(self, light: Registry) -> None:
-        assert httpx.get(f"{light.url}/v2/UPPER/manifests/1", trust_env=False).status_code == 404
+        assert plain.get(f"{light.url}/v2/UPPER/manifests/1").status_code == 404
 
 
 class TestStorage:
@@ -423,13 +423,13 @@ class TestStorage:
         outcomes = []
         for scope in ("repository:web/mount:pull,push", "repository:web/mount:pull,push repository:base/os:pull"):
             headers = {"Authorization": f"Bearer {vend(acr, scope)}"}
-            outcomes.append(httpx.post(path, headers=headers, trust_env=False).status_code)
+            outcomes.append(plain.post(path, headers=headers).status_code)
         assert outcomes == [401, 201]
 
     def test_chunked_upload(self, acr: Registry) -> None:
         content = b"0123456789" * 1000
         headers = {"Authorization": f"Bearer {vend(acr, 'repository:web/chunks:pull,push')}"}
-        with httpx.Client(base_url=acr.url, headers=headers, trust_env=False) as http:
+        with plain.Client(base_url=acr.url, headers=headers) as http:
             location = http.post("/v2/web/chunks/blobs/uploads/").headers["Location"]
             for start in range(0, len(content), 4000):
                 chunk = content[start : start + 4000]
@@ -450,9 +450,7 @@ class TestStorage:
         scopes = "repository:web/own:pull,push,delete,metadata_read registry:catalog:*"
         token = vend(acr, scopes)
         RegistryClient(acr.url, token).push("web/own", "1", IMAGE)
-        with httpx.Client(
-            base_url=f"{acr.url}/acr/v1", headers={"Authorization": f"Bearer {token}"}, trust_env=False
-        ) as http:
+        with plain.Client(base_url=f"{acr.url}/acr/v1", headers={"Authorization": f"Bearer {token}"}) as http:
             assert "web/own" in http.get("/_catalog").json()["repositories"]
             assert http.get("/web/own").json()["tagCount"] == 1
             assert http.get("/web/own/_tags").json()["tags"][0]["name"] == "1"

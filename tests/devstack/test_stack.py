@@ -7,10 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import httpx
 import pytest
 
-from devstack import demo, tools
+from devstack import demo, plain, tools
 from devstack.faults import Fault
 from devstack.registry.tokens import Rights
 from devstack.stack import Stack, Upstreams
@@ -92,9 +91,7 @@ def test_taken_port_ends_up_with_a_message(upstreams: Upstreams) -> None:
 def test_instances_of_one_stack_share_its_policy_and_upstreams(upstreams: Upstreams) -> None:
     with Stack(upstreams, policy="version: 1\n", app=SAMPLE, settings={"FUNCTIONS_REQUEST_BODY_SIZE_LIMIT": ""}) as own:
         second = own.add_host({"WEBSITE_HOSTNAME": "second.example"})
-        answers = [
-            httpx.get(f"{url}/environment", trust_env=False).json()["WEBSITE_HOSTNAME"] for url in (own.url, second.url)
-        ]
+        answers = [plain.get(f"{url}/environment").json()["WEBSITE_HOSTNAME"] for url in (own.url, second.url)]
         assert answers == [own.url.removeprefix("http://"), "second.example"]
         assert own.policy_path.read_text() == "version: 1\n"
         assert "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT" not in own.settings
@@ -113,8 +110,8 @@ def test_healing_removes_every_fault_and_oddity(upstreams: Upstreams) -> None:
     assert identity.system is not None
     upstreams.registry.allow(identity.system.object_id, Rights())
     upstreams.heal()
-    assert httpx.get(upstreams.issuers.gitlab.discovery()["jwks_uri"], trust_env=False).status_code == 200
-    assert httpx.get(f"{upstreams.registry.url}/v2/", trust_env=False).status_code == 401
+    assert plain.get(upstreams.issuers.gitlab.discovery()["jwks_uri"]).status_code == 200
+    assert plain.get(f"{upstreams.registry.url}/v2/").status_code == 401
     assert upstreams.registry.tokens.capital_keys is False
     assert upstreams.registry.tokens.rights[identity.system.object_id].catalog
 
@@ -122,7 +119,7 @@ def test_healing_removes_every_fault_and_oddity(upstreams: Upstreams) -> None:
 def test_second_registry_stands_apart(upstreams: Upstreams) -> None:
     second = upstreams.new_registry()
     assert second.login_server != upstreams.registry.login_server
-    assert httpx.get(f"{second.url}/v2/", trust_env=False).status_code == 401
+    assert plain.get(f"{second.url}/v2/").status_code == 401
 
 
 def test_tool_that_is_there_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

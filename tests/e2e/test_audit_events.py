@@ -17,6 +17,7 @@ import httpx
 import jwt
 import pytest
 
+from devstack import plain
 from devstack.faults import Fault
 from devstack.keys import OMIT
 from devstack.policy import policy_text
@@ -64,7 +65,7 @@ def test_an_event_leads_from_the_vended_token_to_the_job_and_back(own: Stack, is
     request_id = str(uuid.uuid4())
     form = {"grant_type": GRANT_TYPE, "subject_token": token, "scope": PULL}
     headers = {"X-Request-Id": request_id, "User-Agent": "ci/1.0", "X-Forwarded-For": "203.0.113.1, 198.51.100.7"}
-    body = httpx.post(f"{own.url}/token", data=form, headers=headers, timeout=60).json()
+    body = plain.post(f"{own.url}/token", data=form, headers=headers).json()
     event = last(own.host)
     assert event["kind"] == "token"
     assert (event["outcome"], event["reason"]) == ("allow", None)
@@ -85,7 +86,7 @@ def test_an_event_leads_from_the_vended_token_to_the_job_and_back(own: Stack, is
     assert event["decided_on"]["repository_id"] == claims["repository_id"]
     assert all(claims[name] == value for name, value in event["decided_on"].items())
     assert not set(event["absent"]) & set(claims)
-    assert event["policy_sha256"] == httpx.get(f"{own.url}/readyz", timeout=30).json()["sha256"]
+    assert event["policy_sha256"] == plain.get(f"{own.url}/readyz", timeout=30).json()["sha256"]
     assert event["token_id"] == body["token_id"]
     assert event["token_expires_at"] == body["expires_at"]
     assert set(event["durations_ms"]) == {"policy", "verify", "decide", "claim", "mint", "total"}
@@ -170,9 +171,9 @@ def test_a_request_without_a_sound_shape_writes_no_event(own: Stack, issuers: Is
     token = issuers.github.token()
     assert exchange(own.url, token, scope="not a scope").status_code == 400
     assert exchange(own.url, token, scope="repository:*:pull").status_code == 400
-    assert httpx.post(f"{own.url}/token", data={"grant_type": "x"}, timeout=30).status_code == 400
-    assert httpx.get(f"{own.url}/token", timeout=30).status_code == 405
-    assert httpx.post(f"{own.url}/nothing", timeout=30).status_code == 404
+    assert plain.post(f"{own.url}/token", data={"grant_type": "x"}, timeout=30).status_code == 400
+    assert plain.get(f"{own.url}/token", timeout=30).status_code == 405
+    assert plain.post(f"{own.url}/nothing", timeout=30).status_code == 404
     assert written(own.host) == []
 
 
@@ -186,7 +187,7 @@ async def test_under_load_and_faults_events_and_answers_are_the_same_set(
     random.Random(6).shuffle(tokens)
     answers: dict[str, str | None] = {}
     limits = httpx.Limits(max_connections=40)
-    async with httpx.AsyncClient(timeout=120, limits=limits) as client:
+    async with plain.AsyncClient(timeout=120, limits=limits) as client:
 
         async def ask(number: int, token: str) -> None:
             request_id = f"load-{number}"
@@ -276,6 +277,6 @@ def test_a_hostile_caller_cannot_forge_a_line(own: Stack, issuers: IssuerServer)
     headers = {"User-Agent": f"x\\n{forged}", "X-Forwarded-For": f'"{forged}"'}
     token = issuers.github.token(jti=f"x\nINFO vending.audit {forged}\r\n\u2028", repository=f"\n{forged}")
     form = {"grant_type": GRANT_TYPE, "subject_token": token, "scope": PULL}
-    assert httpx.post(f"{own.url}/token", data=form, headers=headers, timeout=60).status_code == 200
+    assert plain.post(f"{own.url}/token", data=form, headers=headers).status_code == 200
     (event,) = written(own.host)
     assert event["subject_token_id"].startswith("x\nINFO vending.audit {")

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from devstack import plain
 from devstack.stack import Stack, Upstreams
 from tests.support.caller import GRANT_TYPE
 
@@ -25,7 +26,7 @@ def cold() -> Iterator[Stack]:
 
 async def vend_at_once(url: str, tokens: list[str]) -> list[httpx.Response]:
     limits = httpx.Limits(max_connections=None)
-    async with httpx.AsyncClient(base_url=url, timeout=120, limits=limits, trust_env=False) as client:
+    async with plain.AsyncClient(base_url=url, timeout=120, limits=limits) as client:
         forms = (
             {"grant_type": GRANT_TYPE, "subject_token": token, "scope": "repository:web/api:pull,push"}
             for token in tokens

@@ -15,6 +15,7 @@ import httpx
 import jwt
 import pytest
 
+from devstack import plain
 from devstack.entra.authority import Application, FederatedCredential
 from devstack.policy import policy_text
 from devstack.stack import Stack
@@ -111,7 +112,7 @@ def test_a_delivered_policy_is_in_force_and_decides(
         second = pipeline.deliver(narrower, blob, own.url, "--format", "json")
         assert second.returncode == 0, second.stderr
         digest = hashlib.sha256(held(azurite, blob) or b"").hexdigest()
-        assert json.loads(second.stdout)["sha256"] == digest == httpx.get(f"{own.url}/readyz").json()["sha256"]
+        assert json.loads(second.stdout)["sha256"] == digest == plain.get(f"{own.url}/readyz").json()["sha256"]
         assert reason(exchange(own.url, issuers.github.token(), scope=PULL)) == "scope_not_granted"
         again = pipeline.deliver(narrower, blob, own.url)
         assert again.returncode == 0

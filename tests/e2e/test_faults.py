@@ -20,6 +20,7 @@ from typing import Any
 import httpx
 import pytest
 
+from devstack import plain
 from devstack.entra.identity import ManagedIdentity
 from devstack.faults import Fault
 from devstack.host.processes import HostProcess
@@ -136,7 +137,7 @@ class Arena:
         self._write(text)
         wanted = hashlib.sha256(text.encode()).hexdigest()
         deadline = time.monotonic() + 60
-        while httpx.get(f"{self.host.url}/readyz", timeout=60).json()["sha256"] != wanted:
+        while plain.get(f"{self.host.url}/readyz").json()["sha256"] != wanted:
             assert time.monotonic() < deadline, "the policy did not come into force"
             time.sleep(0.02)
 

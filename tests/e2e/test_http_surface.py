@@ -20,6 +20,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import httpx
 import pytest
 
+from devstack import plain
 from devstack.keys import OMIT, SigningKey, b64url
 from devstack.stack import Stack
 from tests.support.caller import GRANT_TYPE
@@ -65,7 +66,7 @@ class Surface:
 
 @pytest.fixture(scope="module")
 def surface(stack: Stack) -> Iterator[Surface]:
-    with httpx.Client(base_url=stack.url, timeout=60) as client:
+    with plain.Client(base_url=stack.url) as client:
         yield Surface(stack, client)
 
 

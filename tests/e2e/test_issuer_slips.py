@@ -6,9 +6,9 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 
+from devstack import plain
 from devstack.issuer.claims import shape_of
 from devstack.stack import Stack
 from vending.refusal_log import FIRST
@@ -45,7 +45,7 @@ def inner(upstreams: Upstreams) -> Iterator[Stack]:
 def _ask(stack: Stack, iss: str) -> dict[str, Any]:
     token = stack.issuers.gitlab.mint(shape_of("gitlab")(iss, AUDIENCE))
     data = {"grant_type": EXCHANGE, "subject_token": token, "scope": "repository:server:pull"}
-    answer: dict[str, Any] = httpx.post(f"{stack.url}/token", data=data, trust_env=False, timeout=60).json()
+    answer: dict[str, Any] = plain.post(f"{stack.url}/token", data=data).json()
     return answer
 
 

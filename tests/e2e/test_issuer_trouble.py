@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import httpx
 import pytest
 
+from devstack import plain
 from devstack.faults import Fault
 from devstack.stack import Stack, Upstreams
 from tests.support.caller import GRANT_TYPE, exchange, reason, vend
@@ -29,7 +29,7 @@ def fresh(upstreams: Upstreams) -> Iterator[Stack]:
 
 
 def in_trouble(stack: Stack) -> int:
-    answer = httpx.get(f"{stack.url}/readyz", timeout=60)
+    answer = plain.get(f"{stack.url}/readyz")
     assert answer.status_code == 200, "an issuer's trouble is not the service's"
     count: int = answer.json()["issuers_in_trouble"]
     return count
@@ -78,7 +78,7 @@ def test_trouble_is_told_to_callers_and_operators_until_it_is_over(fresh: Stack)
 async def test_issuer_that_hangs_does_not_slow_others(fresh: Stack) -> None:
     """Its callers wait for their own deadline; another issuer's are served before that one has answered."""
     fresh.issuers.gitlab.board.set("discovery", Fault(delay=60))
-    async with httpx.AsyncClient(base_url=fresh.url, timeout=60) as client:
+    async with plain.AsyncClient(base_url=fresh.url) as client:
 
         async def ask(token: str, scope: str) -> tuple[int, float]:
             form = {"grant_type": GRANT_TYPE, "subject_token": token, "scope": scope}

@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 
+from devstack import plain
 from devstack.faults import Fault
 from devstack.policy import policy_text
 from devstack.stack import Stack
@@ -49,7 +49,7 @@ def names(stack: Stack) -> Counter[str]:
 
 
 def ready(stack: Stack) -> dict[str, Any]:
-    body: dict[str, Any] = httpx.get(f"{stack.url}/readyz", timeout=60).json()
+    body: dict[str, Any] = plain.get(f"{stack.url}/readyz").json()
     return body
 
 
@@ -62,11 +62,11 @@ def until_reloaded(stack: Stack, failure: str | None) -> None:
 
 def test_first_request_of_any_kind_writes_what_the_start_had_to_say(own: Stack) -> None:
     assert names(own)["started"] == 0  # Nobody has asked yet.
-    httpx.get(f"{own.url}/healthz", timeout=30)
+    plain.get(f"{own.url}/healthz", timeout=30)
     assert names(own) == {"started": 1, "replay_store_is_per_process": 1, "loopback_allowed": 1}
     [warning] = [record for record in records(own) if record["event"] == "replay_store_is_per_process"]
     assert warning["processes"] == 2
-    httpx.get(f"{own.url}/healthz", timeout=30)
+    plain.get(f"{own.url}/healthz", timeout=30)
     assert names(own)["started"] == 1
 
 
@@ -101,7 +101,7 @@ def test_identity_that_fails_in_its_thread_is_told_of_by_the_request_that_waited
 
 
 def test_flood_of_misshapen_requests_is_counted_and_leaves_no_audit_event(own: Stack) -> None:
-    with httpx.Client(base_url=own.url, timeout=30) as client:
+    with plain.Client(base_url=own.url, timeout=30) as client:
         answers = [client.post("/token", data={"grant_type": "x"}) for _ in range(60)]
         answers += [client.get(f"/path-{number}") for number in range(60)]
     assert Counter(answer.json()["reason"] for answer in answers) == {"unsupported_grant_type": 60, "not_found": 60}

@@ -6,9 +6,9 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import httpx
 import pytest
 
+from devstack import plain
 from devstack.policy import policy_text
 from devstack.stack import Stack
 from tests.support.azurite import Azurite
@@ -43,7 +43,7 @@ def service(upstreams: Upstreams, blob: str, **settings: str) -> Stack:
 
 def until(url: str, sha256: str) -> None:
     deadline = time.monotonic() + 60
-    while httpx.get(f"{url}/readyz", timeout=60).json()["sha256"] != sha256:
+    while plain.get(f"{url}/readyz").json()["sha256"] != sha256:
         assert time.monotonic() < deadline
         time.sleep(0.1)
 
@@ -54,7 +54,7 @@ def test_service_follows_its_blob(upstreams: Upstreams, azurite: Azurite, issuer
     text = policy_text(upstreams)
     blob = azurite.new_blob("policy.yaml", text.encode())
     with service(upstreams, blob) as own:
-        ready = httpx.get(f"{own.url}/readyz", timeout=60)
+        ready = plain.get(f"{own.url}/readyz")
         assert (ready.status_code, ready.json()["source"]) == (200, "blob")
         assert ready.json()["sha256"] == hashlib.sha256(text.encode()).hexdigest()
         vend(own.url, issuers.github.token(), scope=PULL)
@@ -70,7 +70,7 @@ def test_configured_blob_never_falls_back_to_a_bundled_policy(
 ) -> None:
     blob = azurite.new_blob("policy.yaml", b"version: 1")
     with service(upstreams, blob.replace("policy.yaml", "other.yaml")) as own:
-        ready = httpx.get(f"{own.url}/readyz", timeout=60)
+        ready = plain.get(f"{own.url}/readyz")
         assert (ready.status_code, ready.json()["reason"], ready.json()["error"]) == (
             503,
             "policy_unavailable",
@@ -89,5 +89,5 @@ def test_configured_blob_never_falls_back_to_a_bundled_policy(
         }
         answer = exchange(own.url, issuers.github.token(), scope=PULL)
         assert (answer.status_code, reason(answer)) == (503, "policy_unavailable")
-        metadata = httpx.get(f"{own.url}/.well-known/oauth-authorization-server", timeout=60)
+        metadata = plain.get(f"{own.url}/.well-known/oauth-authorization-server")
         assert (metadata.status_code, reason(metadata)) == (503, "policy_unavailable")

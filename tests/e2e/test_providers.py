@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
+from devstack import plain
 from devstack.issuer.claims import shape_of
 from devstack.stack import Stack, Upstreams
 from tests.clients.live import Live, live_stack
@@ -363,7 +364,7 @@ def _ask(stack: Stack, preset: Preset, form: str, audience: Any) -> httpx.Respon
     )
     number = FORMS.index((preset, form))
     data = {"grant_type": EXCHANGE, "subject_token": token, "scope": f"repository:form/{number}:pull"}
-    return httpx.post(f"{stack.url}/token", data=data, trust_env=False, timeout=60)
+    return plain.post(f"{stack.url}/token", data=data)
 
 
 @pytest.mark.parametrize(("preset", "form"), FORMS, ids=_IDS)

@@ -6,9 +6,9 @@ import asyncio
 from collections import Counter
 from typing import TYPE_CHECKING
 
-import httpx
 import pytest
 
+from devstack import plain
 from devstack.faults import Fault
 from devstack.stack import Stack
 from tests.support.caller import GRANT_TYPE, exchange, reason, vend
@@ -25,7 +25,7 @@ PULL = "repository:web/api:pull"
 
 async def test_of_fifty_requests_at_once_with_one_token_one_succeeds(stack: Stack, issuers: IssuerServer) -> None:
     form = {"grant_type": GRANT_TYPE, "subject_token": issuers.github.token(), "scope": PULL}
-    async with httpx.AsyncClient(timeout=120) as client:
+    async with plain.AsyncClient(timeout=120) as client:
         answers = await asyncio.gather(*(client.post(f"{stack.url}/token", data=form) for _ in range(50)))
     assert Counter(answer.json().get("reason", "none") for answer in answers) == {"none": 1, "token_replayed": 49}
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
+from devstack import plain
 from devstack.faults import Fault
 from devstack.policy import policy_text
 from devstack.stack import Stack
@@ -61,7 +62,7 @@ async def test_of_a_hundred_tokens_presented_to_two_instances_at_once_each_count
     pair: Stack, issuers: IssuerServer
 ) -> None:
     tokens = [issuers.github.token() for _ in range(100)]
-    async with httpx.AsyncClient(timeout=120, limits=httpx.Limits(max_connections=200)) as client:
+    async with plain.AsyncClient(timeout=120, limits=httpx.Limits(max_connections=200)) as client:
         answers = await asyncio.gather(*(present(client, host.url, token) for token in tokens for host in pair.hosts))
     pairs = [tuple(sorted(answers[start : start + 2])) for start in range(0, 200, 2)]
     assert Counter(pairs) == {("200", "token_replayed"): 100}
@@ -99,7 +100,7 @@ def test_a_killed_instance_takes_no_claim_with_it(
 
 
 async def _killed_in_the_middle(url: str, pid: int, token: str, claimed: Callable[[], bool]) -> None:
-    async with httpx.AsyncClient(timeout=60) as client:
+    async with plain.AsyncClient(timeout=60) as client:
         asking = asyncio.create_task(present(client, url, token))
         deadline = time.monotonic() + 30
         while not await asyncio.to_thread(claimed):
@@ -176,8 +177,8 @@ def test_a_denied_request_claims_nothing(pair: Stack, issuers: IssuerServer, azu
 
 
 def test_readiness_and_the_log_say_which_store_is_in_force(pair: Stack, stack: Stack) -> None:
-    assert httpx.get(f"{pair.url}/readyz", timeout=30).json()["replay_store"] == "table"
-    assert httpx.get(f"{stack.url}/readyz", timeout=30).json()["replay_store"] == "memory"
+    assert plain.get(f"{pair.url}/readyz", timeout=30).json()["replay_store"] == "table"
+    assert plain.get(f"{stack.url}/readyz", timeout=30).json()["replay_store"] == "memory"
     assert '"replay_store": "table"' in pair.host.log
     assert "replay_store_is_per_process" not in pair.host.log
     assert "replay_store_is_per_process" in stack.host.log

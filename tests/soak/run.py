@@ -12,6 +12,7 @@ from random import Random
 
 import httpx
 
+from devstack import plain
 from devstack.policy import policy_text
 from devstack.stack import Stack, Upstreams
 from tests.soak.chaos import Chaos
@@ -53,7 +54,7 @@ async def _soak(stack: Stack, seconds: float, rate: float, random: Random, say: 
     outcome = Soak()
     audit = AuditLog(stack.host.pid)
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
-    async with httpx.AsyncClient(base_url=stack.url, timeout=60, limits=limits, trust_env=False) as client:
+    async with plain.AsyncClient(base_url=stack.url, limits=limits) as client:
         load, chaos = Load(stack.upstreams, client, random), Chaos(stack.upstreams, random)
         work = [
             asyncio.create_task(coroutine)

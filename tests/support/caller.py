@@ -4,13 +4,15 @@ from typing import Any
 
 import httpx
 
+from devstack import plain
+
 GRANT_TYPE = "urn:ietf:params:oauth:grant-type:token-exchange"
 
 
 def exchange(url: str, token: str, *, path: str = "/token", **parameters: str) -> httpx.Response:
     """Send a token exchange with the subject token in the body."""
     form = {"grant_type": GRANT_TYPE, "subject_token": token, **parameters}
-    return httpx.post(url + path, data=form, timeout=60)
+    return plain.post(url + path, data=form)
 
 
 def vend(url: str, token: str, **parameters: str) -> dict[str, Any]:
