@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import subprocess
@@ -10,48 +11,41 @@ import time
 import urllib.parse
 from typing import Any
 
-from deployments import Deployed
+from deployments import Deployed, deployer
+from faults import (
+    EVENTS,
+    EVENTS_NOT_PROVOKED,
+    Answer,
+    OwnIssuer,
+    faults,
+    with_arm_tokens,
+    with_faults,
+    with_little_patience,
+)
 from world import ROOT, Failed, World, claims_of, exchange
 
 AUDIENCE = "https://accept.vending.example"
 OTHER_AUDIENCE = "https://elsewhere.example"
 SCOPE = "repository:accept/image:pull,push"
+MOST_SCOPES = 32  # the default of limits.max_scopes
 
-# Reasons that a caller cannot bring about alone, or that would need a fault of Azure's, with what stands in the way.
+# Reasons that this run cannot bring about, with what stands in the way.
 NOT_PROVOKED = {
-    "algorithm_not_allowed": "GitHub signs with RS256 only",
-    "claim_invalid": "GitHub's claims are well-formed",
-    "claim_missing": "GitHub's tokens have every claim",
-    "conflicting_tokens": "one token of this job is all there is",
     "deadline_exceeded": "an upstream would have to hang",
-    "identity_refused": "the managed identity would have to be broken",
-    "identity_unavailable": "Entra ID would have to fail",
     "internal_error": "it would be a bug",
-    "issuer_keys_unavailable": "GitHub would have to fail",
-    "key_unknown": "GitHub's own tokens name keys that it publishes",
     "misconfigured": "the app would have to be deployed with a wrong setting",
-    "no_matching_rule": "the rule of the run is about every job of this repository",
-    "registry_required": "the policy of the run has one registry",
-    "scope_not_enumerable": "the rule of the run names an exact repository too",
-    "rate_limited": "it would take a flood, which is none of this run's business",
+    "policy_unavailable": "the first policy is delivered before anything is asked",
     "registry_grant_wider": "it would take ACR to grant more than was asked for",
-    "registry_refused": "the role would have to be taken away; roles take minutes to change",
     "registry_response_invalid": "ACR would have to fail",
     "registry_throttled": "it would take a flood",
-    "registry_unavailable": "ACR would have to fail",
     "replay_store_unavailable": "storage would have to fail",
-    "token_lifetime_too_long": "GitHub's tokens live for minutes",
-    "token_not_yet_valid": "GitHub's clock is right",
-    "token_too_large": "the front refuses a header or body of that size first, or GitHub would have to sign it",
     "trigger_refused": "this workflow is started by hand",
-    "policy_unavailable": "the first policy is delivered before anything is asked",
-    "token_expired": "a token would have to be kept for longer than this run",
 }
 
 
-def policy(world: World, registry_host: str, caller: dict[str, Any], *, enabled: bool = True) -> str:
-    """Write the policy of the run: this repository may push below accept/, and below outside/ where Azure says no."""
-    document = {
+def policy(world: World, registry_host: str, caller: dict[str, Any], *, enabled: bool = True) -> dict[str, Any]:
+    """Give the policy of the run: this repository may push below accept/, and below outside/ where Azure says no."""
+    return {
         "version": 1,
         "audience": AUDIENCE,
         "registries": {"prod": {"login_server": registry_host}},
@@ -79,7 +73,6 @@ def policy(world: World, registry_host: str, caller: dict[str, Any], *, enabled:
             }
         ],
     }
-    return json.dumps(document, indent=1)
 
 
 class Service:
@@ -91,6 +84,15 @@ class Service:
         self.host = world.registry_override or f"{where.registry}.azurecr.io"
         self.caller = claims_of(world.id_token(AUDIENCE))
         self.request_ids: dict[str, str] = {}
+
+    def policy(self, *, enabled: bool = True) -> dict[str, Any]:
+        return policy(self.world, self.host, self.caller, enabled=enabled)
+
+    def put_in_force(self, document: dict[str, Any]) -> None:
+        """Upload a policy, and wait until the service goes by it."""
+        text = json.dumps(document, indent=1)
+        self.upload(text)
+        self.world.until(lambda: self.in_force(text), "in force", seconds=self.world.pull_policy_seconds)
 
     def upload(self, text: str) -> None:
         """Put a policy where the service reads it."""
@@ -111,7 +113,7 @@ class Service:
         return self.world.ask(f"{self.url}/token", exchange(self.world.id_token(AUDIENCE), scope, **more))
 
     def check_delivery(self) -> None:
-        world, text = self.world, policy(self.world, self.host, self.caller)
+        world, text = self.world, json.dumps(self.policy(), indent=1)
         with world.claim("the policy can be uploaded by whom the parameters name, and the code is delivered") as seen:
             self.world.until(lambda: self.attempt_upload(text), "the right to write the policy")
             deliver = [sys.executable, ROOT / "infra" / "deliver.py", "--resource-group", self.where.group]
@@ -209,6 +211,8 @@ class Service:
             ("scope_not_granted", 400, ask(url, exchange(token, "repository:other/image:pull"))),
             ("denied_by_rule", 400, ask(url, exchange(token, "repository:accept/denied:pull"))),
             ("unknown_registry", 400, ask(url, exchange(token, SCOPE, audience="nobody.azurecr.io"))),
+            ("conflicting_tokens", 400, ask(url, form, headers={"Authorization": f"Bearer {elsewhere}"})),
+            ("token_too_large", 400, ask(url, exchange(token + "A" * 20_000, SCOPE))),
             ("multiple_registries", 400, ask(url, twice, headers=urlencoded)),
         ]
 
@@ -222,8 +226,64 @@ class Service:
         for reason, why in NOT_PROVOKED.items():
             self.world.not_checked(f"refused as documented: `{reason}`", why)
 
+    def check_faults(self) -> None:
+        """Hold what is answered when something upstream is wrong, by policies that make it so."""
+        world, own = self.world, OwnIssuer()
+        nowhere = world.nowhere_override or f"{world.prefix}nowhere.azurecr.io"
+
+        def vend(token: str, scope: str | None, **more: str) -> Answer:
+            return world.ask(f"{self.url}/token", exchange(token, scope, **more))
+
+        def held(found: list[tuple[set[str], Answer]]) -> None:
+            for reasons, (status, answer) in found:
+                with world.claim(f"refused as documented: `{'` or `'.join(sorted(reasons))}`") as seen:
+                    seen.append(f"{status} {answer.get('reason')}")
+                    if answer.get("reason") not in reasons:
+                        raise Failed(str(answer)[:200])
+
+        with world.claim("a policy with what is not there is taken, and its other entries work"):
+            self.put_in_force(with_faults(self.policy(), own, nowhere))
+            held(faults(vend, own, AUDIENCE, world.issuer))
+        with world.claim("a policy with a low rate limit is taken"):
+            self.put_in_force(with_little_patience(self.policy(), own, nowhere))
+            many = [vend(own.token(AUDIENCE), SCOPE, audience="prod") for _ in range(5)]
+            held([({"rate_limited"}, many[-1])])
+        with world.claim("a policy that asks for tokens of Azure Resource Manager is taken"):
+            self.put_in_force(with_arm_tokens(self.policy()))
+            held([({"registry_refused"}, self.vend())])
+        with world.claim("the policy of the run is put back"):
+            self.put_in_force(self.policy())
+
+    def check_registry(self) -> None:
+        """Hold what docs/acr.md assumes of the registry, as far as a client can ask it."""
+        world = self.world
+        with world.claim("a token that a client gets by trading a vended one lives no longer than that one") as seen:
+            answer = world.until(self.vended, "a vended token")[1]
+            basic = base64.b64encode(f"{answer['username']}:{answer['access_token']}".encode()).decode()
+            query = urllib.parse.urlencode({"service": self.host, "scope": "repository:accept/image:pull"})
+            url = f"{world.registry_url or f'https://{self.host}'}/oauth2/token?{query}"
+            status, traded = world.ask(url, headers={"Authorization": f"Basic {basic}"})
+            if "access_token" not in traded:
+                raise Failed(f"{status} {traded}")
+            lives = [claims_of(text)["exp"] for text in (traded["access_token"], answer["access_token"])]
+            seen.append(f"{lives[0] - lives[1]} s longer")
+            if lives[0] > lives[1] + 1:
+                raise Failed("longer")
+        with world.claim("as many scopes as one request may have are granted") as seen:
+            scope = " ".join(f"repository:accept/{number:02}:pull" for number in range(MOST_SCOPES))
+            status, answer = self.vend(scope)
+            seen.append(f"{status}, {len(answer.get('scope', '').split())} scopes")
+            if answer.get("scope") != scope:
+                raise Failed(str(answer)[:200])
+        with world.claim("the registry publishes no keys for its tokens") as seen:
+            places = ("/.well-known/openid-configuration", "/.well-known/jwks.json", "/oauth2/keys")
+            found = [world.ask(f"{world.registry_url or f'https://{self.host}'}{place}")[0] for place in places]
+            seen.append(", ".join(map(str, found)))
+            if 200 in found:
+                raise Failed("something is there")
+
     def check_kill_switch(self) -> None:
-        world, off = self.world, policy(self.world, self.host, self.caller, enabled=False)
+        world, off = self.world, json.dumps(self.policy(enabled=False), indent=1)
         with world.claim("kill switch: an issuer that is turned off in the policy is refused within a minute") as seen:
             began = time.monotonic()
             self.upload(off)
@@ -241,10 +301,8 @@ class Service:
                 seconds=world.pull_policy_seconds,
             )
             seen.append(str(self.vend()[1].get("reason")))
-        text = policy(world, self.host, self.caller)
-        self.upload(text)
         with world.claim("the issuer is turned on again in the same way"):
-            world.until(lambda: self.in_force(text), "in force", seconds=world.pull_policy_seconds)
+            self.put_in_force(self.policy())
 
     def check_cold_start(self) -> None:
         with self.world.claim(
@@ -262,20 +320,35 @@ class Service:
             seen.append(f"first answer after {alive:.1f} s, first token after {time.monotonic() - began:.1f} s")
 
     def check_doctor(self) -> None:
+        """Run the doctor as whoever runs this, who is given the right to pull and no other."""
         with self.world.claim(
-            "the doctor reads policy, issuers and identity, and names what the registry lacks"
+            "the doctor reads policy, issuers and registry, and names what the identity lacks"
         ) as seen:
-            path = self.world.work / "doctor.yaml"
-            text = json.loads(policy(self.world, self.host, self.caller))
-            text["identities"] = {"default": {"type": "developer"}}
-            path.write_text(json.dumps(text))
-            command = [sys.executable, "-m", "vending", "doctor", "--policy", str(path)]
-            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603 - ours
-            said = done.stdout + done.stderr
-            seen.append(f"exit {done.returncode}")
-            for line in ("policy", "issuer github"):
-                if f"ok      {line}" not in said:
-                    raise Failed(f"no `ok {line}` in: {said[-400:]}")
+            subscription = self.world.az("account", "show")["id"]
+            group = f"/subscriptions/{subscription}/resourceGroups/{self.where.group}"
+            scope = f"{group}/providers/Microsoft.ContainerRegistry/registries/{self.where.registry}"
+            whom = ["--assignee-object-id", deployer(self.world), "--assignee-principal-type", "ServicePrincipal"]
+            role = ["--role", "Container Registry Repository Reader"]
+            self.world.az("role", "assignment", "create", *role, *whom, "--scope", scope)
+            said = self.world.until(self.examined, "the right to pull")
+            for text in (
+                "ok      policy",
+                "ok      issuer github",
+                "ok      identity default: developer",
+                "the identity lacks repository:outside/image",
+                'az role assignment create --role "Container Registry Repository Writer"',
+            ):
+                if text not in said:
+                    raise Failed(f"no `{text}` in: {said[-600:]}")
+            seen.append(said.splitlines()[-1])
+
+    def examined(self) -> str:
+        """Give what the doctor says once the registry knows whoever asks; empty before."""
+        path = self.world.work / "doctor.yaml"
+        path.write_text(json.dumps({**self.policy(), "identities": {"default": {"type": "developer"}}}))
+        command = [sys.executable, "-m", "vending", "doctor", "--policy", str(path)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603 - ours
+        return done.stdout if "(ABAC repository permissions)" in done.stdout else ""
 
     def check_logs(self) -> None:
         world = self.world
@@ -285,9 +358,11 @@ class Service:
                     lambda request_id=request_id: self.query(f"AppTraces | where Message has '{request_id}'"), "arrived"
                 )
                 seen.append(f"{len(rows)} record")
-        for event in ("started", "policy_loaded", "policy_reload_failed", "request_refused"):
+        for event in EVENTS:
             with world.claim(f"the operations event `{event}` arrives in Log Analytics"):
                 world.until(lambda event=event: self.query(f"AppTraces | where Message has '\"{event}\"'"), "arrived")
+        for event, why in EVENTS_NOT_PROVOKED.items():
+            world.not_checked(f"the operations event `{event}` arrives in Log Analytics", why)
         with world.claim("the registry's own log has the push, with the identity that made it") as seen:
             rows = world.until(
                 lambda: self.query("ContainerRegistryRepositoryEvents | where Repository == 'accept/image'"), "arrived"
@@ -296,10 +371,12 @@ class Service:
 
     def query(self, text: str) -> list[Any]:
         spaces = self.world.az("monitor", "log-analytics", "workspace", "list", "--resource-group", self.where.group)
-        found = self.world.az(
-            "monitor", "log-analytics", "query", "--workspace", spaces[0]["customerId"], "--analytics-query", text
-        )
-        return list(found or [])
+        # `az monitor log-analytics query` is an extension; this is the call that it makes.
+        url = f"https://api.loganalytics.io/v1/workspaces/{spaces[0]['customerId']}/query"
+        resource = ["--resource", "https://api.loganalytics.io"]
+        given = ["--body", json.dumps({"query": text})]
+        found = self.world.az("rest", "--method", "post", "--url", url, *resource, *given)
+        return list(found["tables"][0]["rows"])
 
     def check_site(self) -> None:
         subscription = self.world.az("account", "show")["id"]

@@ -47,6 +47,8 @@ class World:
     url_override: str = ""
     scm_override: str = ""
     registry_override: str = ""
+    registry_url: str = ""
+    nowhere_override: str = ""
     outcomes: list[Outcome] = field(default_factory=list)
 
     # Claims.
@@ -143,18 +145,19 @@ def exchange(token: str, scope: str | None = None, **more: str) -> dict[str, str
     return {**form, "scope": scope} if scope is not None else form
 
 
-def report(outcomes: Sequence[Outcome], title: str) -> str:
-    """Write the page: claims with pass or fail, and the counts above them."""
+def report(outcomes: Sequence[Outcome], facts: Sequence[Outcome], title: str) -> str:
+    """Write the page: claims with pass or fail, their counts above them, and what became of the unverified facts."""
     counts = {result: sum(each.result == result for each in outcomes) for result in ("pass", "fail", "not checked")}
-    lines = [
-        f"# {title}",
-        "",
-        ", ".join(f"{count} {result}" for result, count in counts.items()),
-        "",
-        "| claim | result | what was seen |",
-        "| --- | --- | --- |",
-    ]
+    lines = [f"# {title}", "", ", ".join(f"{count} {result}" for result, count in counts.items()), ""]
+    lines += table("| claim | result | what was seen |", outcomes)
+    lines += ["", "## What docs/deploy.md and docs/acr.md call unverified", ""]
+    lines += table("| fact | result | by which claim, or why not |", facts)
+    return "\n".join(lines) + "\n"
+
+
+def table(head: str, outcomes: Sequence[Outcome]) -> list[str]:
+    rows = []
     for each in outcomes:
         seen = " ".join(each.seen.replace("|", "\\|").split())[:500]
-        lines.append(f"| {each.claim} | {each.result} | {seen} |")
-    return "\n".join(lines) + "\n"
+        rows.append(f"| {each.claim} | {each.result} | {seen} |")
+    return [head, "| --- | --- | --- |", *rows]

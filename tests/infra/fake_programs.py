@@ -9,8 +9,11 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import shutil
 import sys
+import urllib.parse
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +41,25 @@ def make(group: str) -> None:
     (STATE / group).mkdir(exist_ok=True)
 
 
+def searched(query: str) -> Any:
+    """Answer a query as Log Analytics does: the lines of the service's real log that have the text."""
+    wanted = re.search(r"Message has '(.*)'", query)
+    with urllib.request.urlopen(os.environ["FAKE_LOGS"]) as answer:
+        lines = answer.read().decode().splitlines()
+    rows = [[line] for line in lines if wanted is None or wanted[1] in line]
+    return {"tables": [{"name": "PrimaryResult", "columns": [{"name": "Message", "type": "string"}], "rows": rows}]}
+
+
+def of_this_machine(resource: str) -> Any:
+    """Get a token of the local stack's identity, as the Azure CLI would give its user's."""
+    query = urllib.parse.urlencode({"resource": resource, "api-version": "2019-08-01"})
+    headers = {"X-IDENTITY-HEADER": os.environ["IDENTITY_HEADER"]}
+    request = urllib.request.Request(f"{os.environ['IDENTITY_ENDPOINT']}?{query}", headers=headers)
+    with urllib.request.urlopen(request) as answer:
+        found = json.load(answer)
+    return {"accessToken": found["access_token"], "expires_on": int(found["expires_on"]), "tokenType": "Bearer"}
+
+
 def az(words: list[str]) -> Any:
     command = " ".join(words)
     answers: dict[str, Any] = {
@@ -47,11 +69,14 @@ def az(words: list[str]) -> Any:
         "functionapp config appsettings list": json.dumps([{"value": OUTPUTS["policyContainerUrl"] + "/policy.yaml"}]),
         "rest": {"properties": {"functionsRuntimeAdminIsolationEnabled": True, "http20Enabled": True}},
         "monitor log-analytics workspace list": [{"customerId": "w"}],
-        "monitor log-analytics query": [{"Message": "{}"}],
         "resource list": [{"type": "Microsoft.Web/sites", "name": "left"}] if "left" in BREAK else [],
     }
     if "change" in BREAK:
         answers["deployment group what-if"]["changes"][0]["changeType"] = "Modify"
+    if command.startswith("account get-access-token") and "--resource" in words:
+        return of_this_machine(option("--resource"))
+    if "api.loganalytics.io" in command:
+        return searched(json.loads(option("--body"))["query"])
     if command.startswith("group create"):
         make(option("--name"))
     elif command.startswith("group exists"):
