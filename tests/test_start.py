@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -13,11 +14,17 @@ from typing import Any
 import pytest
 
 from devstack.stack import PROJECT
+from vending.endpoints import _HANDLERS
 from vending.errors import CATALOGUE, Reason
+from vending.http import ENDPOINTS
+from vending.startup import PACKAGES
 
 pytestmark = pytest.mark.process
 
-HEAVY = ["azure.identity", "msal", "requests", "pydantic", "ruamel.yaml", "opentelemetry", "devstack"]
+HEAVY = [
+    *("azure.identity", "msal", "requests", "pydantic", "ruamel.yaml", "opentelemetry", "devstack"),
+    *("aiohttp", "httpx", "cryptography", "vending.wiring", "vending.endpoints"),
+]
 
 
 def start(code: str, cwd: Path = PROJECT, **settings: str) -> subprocess.CompletedProcess[str]:
@@ -48,6 +55,81 @@ def test_importing_the_app_opens_no_file_of_the_policy_and_no_socket() -> None:
     )
     done = start(code, WEBSITE_HOSTNAME="vend.example")
     assert done.stdout.strip() == "[]", done.stderr
+
+
+ASK = """
+import asyncio, sys, time
+import function_app
+functions = {f.get_function_name(): f.get_user_function() for f in function_app.app.get_functions()}
+import azure.functions as func
+
+class Context:
+    invocation_id = "1"
+
+async def main():
+    before = [name for name in NAMES if name in sys.modules]
+    request = func.HttpRequest("GET", "https://vend.example/healthz", headers={}, body=b"")
+    answer = await functions["healthz"](request, Context())
+    at_once = [name for name in NAMES if name in sys.modules]
+    end = time.monotonic() + 60
+    while any(name not in sys.modules for name in NAMES) and time.monotonic() < end:
+        await asyncio.sleep(0.01)
+    behind = [name for name in NAMES if name in sys.modules]
+    print(answer.status_code, before, at_once, behind == NAMES)
+
+asyncio.run(main())
+"""
+
+
+def test_what_requests_need_is_imported_behind_the_answer_to_the_first_one() -> None:
+    needed = ["vending.vendor", "aiohttp", "httpx", "pydantic", "cryptography", "azure.identity"]
+    done = start(f"NAMES = {needed}\n{ASK}", WEBSITE_HOSTNAME="vend.example")
+    assert done.stdout.strip() == "200 [] [] True", done.stderr
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_package_that_is_missing_stops_the_start_although_it_is_imported_later(name: str) -> None:
+    answer, (printed, _) = misconfigured(before=f"sys.modules[{name!r}] = None")
+    assert (answer["status"], answer["body"]["reason"], answer["failure"]) == (
+        503,
+        "misconfigured",
+        "ModuleNotFoundError",
+    )
+    assert printed == f"the app cannot start: ModuleNotFoundError: No module named {name!r}"
+
+
+def test_every_package_that_the_app_requires_is_looked_for() -> None:
+    lines = (PROJECT / "requirements.in").read_text(encoding="utf-8").splitlines()
+    required = {re.split(r"[\[<>=~; ]", line)[0] for line in lines if line and not line.startswith("#")}
+    module_of = {"azure-identity": "azure.identity", "PyJWT": "jwt"}
+    assert {"cryptography"} | {module_of.get(name, name) for name in required - {"azure-functions"}} == set(PACKAGES)
+
+
+def test_package_that_cannot_be_imported_after_all_answers_503_and_is_named_in_the_log(tmp_path: Path) -> None:
+    (tmp_path / "cryptography").mkdir()
+    (tmp_path / "cryptography" / "__init__.py").write_text("raise ImportError('libssl.so.3: version not found')")
+    code = f"""
+import sys; sys.path.insert(0, {str(tmp_path)!r})
+import asyncio, json, logging
+import azure.functions as func
+import function_app
+functions = {{f.get_function_name(): f.get_user_function() for f in function_app.app.get_functions()}}
+class Context: invocation_id = "1"
+logging.basicConfig(level="ERROR", format="%(message)s")
+request = func.HttpRequest("GET", "https://vend.example/readyz", headers={{}}, body=b"")
+answer = asyncio.run(functions["readyz"](request, Context()))
+print(answer.status_code, json.loads(answer.get_body())["reason"])
+"""
+    done = start(code, WEBSITE_HOSTNAME="vend.example")
+    assert done.stdout.strip() == "503 misconfigured", done.stderr
+    assert json.loads(done.stderr.splitlines()[-1]) == {
+        "event": "misconfigured",
+        "error": "ImportError: libssl.so.3: version not found",
+    }
+
+
+def test_every_endpoint_has_a_handler() -> None:
+    assert {endpoint.name for endpoint in ENDPOINTS} - {"zz_fallback"} == set(_HANDLERS)
 
 
 SHOW = """

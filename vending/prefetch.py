@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from vending import startup
 from vending.acr.target import Target
 from vending.errors import Reason, Refusal
 from vending.policy.engine.matching import is_in_force
@@ -40,9 +41,10 @@ class Prefetch:
         """Begin what a token needs beside its issuer's keys, where the policy leaves no choice about it.
 
         With several registries nothing is fetched for any: only a verified request may choose. Nor where no rule
-        grants anything now, as in a policy on trial, for then no request needs a credential. Nobody has to wait for
-        what was begun.
+        grants anything now, as in a policy on trial, for then no request needs a credential. What will be needed is
+        imported meanwhile, whatever the policy says. Nobody has to wait for what was begun.
         """
+        startup.begin_imports()
         begun: list[asyncio.Task[Credential | None]] = []
         if not _grants_now(policy, self.clock.now()):
             return begun

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,6 @@ from vending.entra.identity import Identity
 from vending.http_client import Http
 from vending.judge import Judge
 from vending.oidc.verify import Verifier
-from vending.operations_log import note
 from vending.policy import Environment
 from vending.policy_store import (
     LONGEST_CHECK_SECONDS,
@@ -99,19 +97,3 @@ def replay_store(
     from vending.replay.table import TableStore
 
     return TableStore(settings.replay_table, http, clock, storage_token, budget_seconds=settings.deadline_seconds)
-
-
-def announce(settings: Settings) -> None:
-    """Say in the log, at the start, what is in force and what an operator should know about it."""
-    source = "file" if isinstance(settings.policy, Path) else "blob"
-    note(logging.INFO, "started", policy_source=source, replay_store=settings.replay_store)
-    if settings.replay_table is None:
-        note(
-            logging.WARNING,
-            "replay_store_is_per_process",
-            processes=settings.worker_processes,
-            advice="Each worker process of each instance keeps its own claims: a token can be used once on every one. "
-            "Set VENDING_REPLAY_STORE to a table, which all share.",
-        )
-    if settings.allow_loopback:
-        note(logging.WARNING, "loopback_allowed", advice="VENDING_ALLOW_LOOPBACK is for local work only.")

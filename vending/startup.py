@@ -1,0 +1,74 @@
+"""The start: what it checks and says, and what it leaves for later. Imports nothing that a start can do without.
+
+Packages that take long to import are looked for at the start, so that a missing one stops it, and imported later: in a
+thread while a cold start waits for the network, or behind the answer to the first request that does not need them.
+Whoever needs one earlier imports it, and nothing depends on the thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+import threading
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from vending.operations_log import note
+
+if TYPE_CHECKING:
+    from vending.settings import Settings
+
+PACKAGES: Final = (
+    *("aiohttp", "azure.identity", "certifi", "cryptography", "httpx"),
+    *("jwt", "msal", "pydantic", "ruamel.yaml"),
+)
+"""What the service cannot do without: `requirements.in`, by the names of the modules."""
+
+_LATER: Final = (
+    "vending.wiring",
+    "vending.transport",
+    "vending.policy.compiler.load",
+    "vending.oidc.signature",
+    "vending.entra.transport",
+    "vending.entra.library",
+)
+"""In the order in which a request needs them."""
+
+
+def check_packages() -> None:
+    """Look for every package that will be needed. Raises `ModuleNotFoundError`; runs no code of theirs."""
+    for name in PACKAGES:
+        if find_spec(name) is None:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+def begin_imports() -> None:
+    """Begin to import what requests will need, in a thread; do nothing where it is all there."""
+    missing = [name for name in _LATER if name not in sys.modules]
+    if missing:
+        threading.Thread(target=_import, args=(missing,), name="imports").start()
+
+
+def _import(names: list[str]) -> None:
+    for name in names:
+        with contextlib.suppress(Exception):  # Whoever needs it meets the same failure, and says so.
+            import_module(name)
+
+
+def announce(settings: Settings) -> None:
+    """Say in the log, at the start, what is in force and what an operator should know about it."""
+    source = "file" if isinstance(settings.policy, Path) else "blob"
+    note(logging.INFO, "started", policy_source=source, replay_store=settings.replay_store)
+    if settings.replay_table is None:
+        note(
+            logging.WARNING,
+            "replay_store_is_per_process",
+            processes=settings.worker_processes,
+            advice="Each worker process of each instance keeps its own claims: a token can be used once on every one. "
+            "Set VENDING_REPLAY_STORE to a table, which all share.",
+        )
+    if settings.allow_loopback:
+        note(logging.WARNING, "loopback_allowed", advice="VENDING_ALLOW_LOOPBACK is for local work only.")
