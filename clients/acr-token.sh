@@ -1,10 +1,12 @@
 #!/bin/sh
+{ # A shell runs nothing of this before it has read the brace at the end: a copy that is cut off fails and does nothing.
 # Trade this CI job's OIDC token for a short-lived Azure Container Registry token.
 # Needs a POSIX shell, awk, and curl or GNU wget. It holds no secret of its own.
 #
 #   eval "$(sh acr-token.sh login)"  write credentials into docker's configuration, as `docker login` does, and print the
-#                                    `export DOCKER_CONFIG=...` line that names it. With `login || echo exit 1` in the
-#                                    parentheses a missing script or shell stops the job as well as a refusal does
+#                                    `export DOCKER_CONFIG=...` line that names it. A refusal stops the job; with
+#                                    `login | grep . || echo exit 1` in the parentheses a missing shell, and a script
+#                                    that is missing or empty, does so too
 #   eval "$(sh acr-token.sh logout)" take back what login wrote, and put back what was there before
 #   sh acr-token.sh token            print the registry token
 #   sh acr-token.sh docker-config    print a docker configuration with these credentials alone
@@ -591,6 +593,8 @@ forks get no OIDC token, whatever permissions says"
     ask_command "$1" buildkite-agent oidc request-token --audience "$audience" --claim organization_id,pipeline_id
   elif [ -n "${BITBUCKET_STEP_OIDC_TOKEN-}" ]; then
     variable "$1" BITBUCKET_STEP_OIDC_TOKEN
+  elif [ -n "${TFC_WORKLOAD_IDENTITY_TOKEN-}" ]; then
+    variable "$1" TFC_WORKLOAD_IDENTITY_TOKEN
   else
     problem="there is no OIDC token here: set ACR_VENDING_ID_TOKEN or ACR_VENDING_ID_TOKEN_FILE"
     return 1
@@ -1192,7 +1196,7 @@ die_early() {
 
 usage() {
   while read -r line; do
-    case $line in '#!'*) ;; '#'*) line=${line#'#'} && printf '%s\n' "${line# }" ;; *) return ;; esac
+    case $line in '#!'* | '{'*) ;; '#'*) line=${line#'#'} && printf '%s\n' "${line# }" ;; *) return ;; esac
   done <"$0"
 }
 
@@ -1251,3 +1255,5 @@ case $command in
   azure-pipelines) azure_pipelines && success ;;
   *) ;;
 esac
+exit
+}

@@ -1,4 +1,5 @@
 #!/bin/sh
+{ # A shell runs nothing of this before it has read the brace at the end: a copy that is cut off fails and does nothing.
 # Write fresh registry credentials into an imagePullSecret: one run of the CronJob in pull-secret.yaml.
 # Settings beside those of acr-token.sh: PULL_SECRET, its name, and SERVICE_ACCOUNT_DIR, where Kubernetes mounts the
 # credentials for its own API.
@@ -17,6 +18,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 sh "$(dirname "$0")/acr-token.sh" docker-config >"$work/config.json"
+[ -s "$work/config.json" ] || exit 1
 {
   printf '{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "%s"}, ' "$PULL_SECRET"
   printf '"type": "kubernetes.io/dockerconfigjson", "data": {".dockerconfigjson": "'
@@ -37,3 +39,5 @@ case $status in
     exit 1
     ;;
 esac
+exit
+}

@@ -419,6 +419,23 @@ class SnippetJob:
         return text.replace("https://vend.contoso.example", self.url)
 
 
+BUILT_IN = {"PROJECT_ID": "contoso", "BUILD_ID": "b1", "LOCATION": "global", "SHORT_SHA": "0123456"}
+
+
+def cloud_build(text: str) -> str:
+    """Return an argument of a build step as Cloud Build fills it in before any shell sees it."""
+
+    def fill(found: re.Match[str]) -> str:
+        if found[0] == "$$":
+            return "$"
+        name = found[1] or found[2]
+        if name not in BUILT_IN:
+            raise AssertionError(f"key in the template {name!r} is not a valid built-in substitution")
+        return BUILT_IN[name]
+
+    return re.sub(r"\$\$|\$([A-Z][A-Z0-9_]*)|\$\{([A-Z][A-Z0-9_]*)\}", fill, text)
+
+
 class KubernetesJob:
     """One run of the CronJob in pull-secret.yaml; mounts become directories, and their paths are put in their place."""
 

@@ -17,6 +17,10 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, cast
 
+GOOGLE = "/computeMetadata/v1/instance/service-accounts/default/identity"
+ENTRA = "/metadata/identity/oauth2/token"
+"""Where the metadata servers of Google's and Microsoft's clouds issue tokens."""
+
 USERNAME = "00000000-0000-0000-0000-000000000000"
 
 
@@ -194,7 +198,7 @@ def vendor(
 
 @contextlib.contextmanager
 def platform(*answers: Answer) -> Iterator[Server]:
-    """Serve the OIDC endpoints of GitHub and Azure Pipelines: `answers` first, then tokens, each with its own jti."""
+    """Serve what issues OIDC tokens on platforms and in clouds: `answers` first, then tokens, each with its own jti."""
     script = list(answers)
 
     def handle(server: Server) -> Handle:
@@ -210,6 +214,10 @@ def platform(*answers: Answer) -> Iterator[Server]:
                 if request.headers.get("authorization") != "Bearer request-secret":
                     return Answer(401)
                 return Answer(body={"oidcToken": unsigned_jwt(aud=server.azure_audience, jti=jti)})
+            if request.path == GOOGLE and request.headers.get("metadata-flavor") == "Google":
+                return Answer(body=unsigned_jwt(aud=request.query["audience"][0], jti=jti))
+            if request.path == ENTRA and request.headers.get("metadata") == "true":
+                return Answer(body={"access_token": unsigned_jwt(aud=request.query["resource"][0], jti=jti)})
             return Answer(404)
 
         return respond

@@ -40,6 +40,8 @@ class Pipeline:
     ) -> None:
         self.live = live
         self.directory = directory
+        self.patience = 300.0
+        """How many seconds a program may take."""
         job = live.stack.issuers.github.job()
         self.job = GitHubJob(directory, {**job.github_env, **live.trust})
         prepare(self.job)
@@ -66,7 +68,7 @@ class Pipeline:
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=self.patience,
             check=False,
         )
 
