@@ -9,6 +9,7 @@ import base64
 import binascii
 import ssl
 import uuid
+from collections import deque
 from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
 from typing import Protocol
@@ -95,6 +96,8 @@ class Registry(LocalServer):
         self.board = FaultBoard()
         self.firewalled = False
         """Refuse every request as the registry's firewall does."""
+        self.recent: deque[tuple[str, int]] = deque(maxlen=1000)
+        """The last requests, as `POST /v2/web/api/blobs/uploads/?mount=...`, each with the status of its answer."""
         self.backend: Backend = (
             DockerRegistry(docker_registry, self.tokens, realm=f"{self.url}/oauth2/token")
             if docker_registry
@@ -138,7 +141,9 @@ class Registry(LocalServer):
                 return error(refusal.status, refusal.code, refusal.message)
 
         async def handle(request: web.Request) -> web.StreamResponse:
-            return await self.board.answer(name, request, guarded)
+            response = await self.board.answer(name, request, guarded)
+            self.recent.append((f"{request.method} {request.path_qs}", response.status))
+            return response
 
         return handle
 
