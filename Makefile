@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-# Tests run on as many workers as there are cores, four at most; `make test WORKERS=0` runs them in one process.
+# Tests run on one worker more than there are cores, four at most; `make test WORKERS=0` runs them in one process.
 WORKERS  ?= auto
 PARALLEL := -n $(WORKERS) --maxprocesses 4 --dist loadscope --no-loadscope-reorder
 QUICK    := tests/policy tests/oidc tests/acr tests/docs $(wildcard tests/test_*.py)

@@ -11,11 +11,11 @@ import pytest
 
 from tests.assurance.small import a_pair, differs
 from tests.policy.language import NOW, compose, deny, grant, load_data, rule
-from tests.support.examples import QUICK
+from tests.support.examples import DEEP
 from vending.assurance.comment import comment
 from vending.assurance.diff import Difference, compare
 
-PAIRS = int(os.environ.get("ASSURANCE_PAIRS", "48" if QUICK else "90"))
+PAIRS = int(os.environ.get("ASSURANCE_PAIRS", "90" if DEEP else "48"))
 PARTS = 6
 
 

@@ -10,14 +10,14 @@ import pytest
 
 from tests.assurance.small import ACTIONS, REGISTRIES, REPOSITORIES, TOKENS, a_policy, allowed
 from tests.policy.language import NOW, compose, grant, load_data, rule
-from tests.support.examples import QUICK
+from tests.support.examples import DEEP
 from vending.acr.scope import repository
 from vending.assurance.access import Access, allows, claims_of, domains, scope_of, token_of
 from vending.assurance.matrix import rows, when_text, who_can
 from vending.assurance.prover import Prover
 from vending.assurance.space import Space
 
-POLICIES = int(os.environ.get("ASSURANCE_PAIRS", "48" if QUICK else "90")) // 4
+POLICIES = int(os.environ.get("ASSURANCE_PAIRS", "90" if DEEP else "48")) // 4
 
 
 def test_who_can_names_a_rule_for_everything_that_a_token_is_granted() -> None:

@@ -10,11 +10,11 @@ import pytest
 
 from tests.assurance.small import REGISTRIES, SCOPES, TOKENS, a_deny, a_policy, allowed
 from tests.policy.language import NOW, compose, deny, grant, load_data, rule
-from tests.support.examples import QUICK
+from tests.support.examples import DEEP
 from vending.assurance.never import Judgement, Verdict, prove
 from vending.policy import PolicyError
 
-POLICIES = int(os.environ.get("ASSURANCE_PAIRS", "48" if QUICK else "90"))
+POLICIES = int(os.environ.get("ASSURANCE_PAIRS", "90" if DEEP else "48"))
 
 
 def verdicts(**sections: Any) -> list[Judgement]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parents[2]
+NOW = datetime.datetime(2026, 11, 22, tzinfo=datetime.UTC).timestamp()
+"""When the examples are judged: those that expire must not spoil the tests one day."""
 
 _FENCE = re.compile(
     r"^(?P<indent> *)```(?P<language>[a-z]*)[^\n]*\n(?P<text>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL
@@ -48,16 +51,17 @@ def pages() -> list[Path]:
 def blocks(page: Path) -> Iterator[Block]:
     """Yield the fenced blocks of a page, in order."""
     text = page.read_text(encoding="utf-8")
+    section, end = "", 0
     for match in _FENCE.finditer(text):
-        # A comment in a block looks like a heading; only what stands outside of blocks counts.
-        outside = _FENCE.sub("", text[: match.start()])
-        headings = _HEADING.findall(outside)
+        # A comment in a block looks like a heading; only what is outside of blocks counts.
+        section = [section, *_HEADING.findall(text, end, match.start())][-1]
+        end = match.end()
         lines = match["text"].splitlines(keepends=True)
         yield Block(
             page=str(page.relative_to(ROOT)),
             line=text.count("\n", 0, match.start()) + 2,
             language=match["language"],
-            section=headings[-1] if headings else "",
+            section=section,
             text="".join(line.removeprefix(match["indent"]) for line in lines),
         )
 

@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import tomllib
+from functools import cache
 
 import pytest
 
@@ -23,8 +24,13 @@ OFFLINE = (
     "vending/policy/lint/",
 )
 """What runs before a policy is in force, and serves no request."""
-TREES = {name: ast.parse(text) for name, text in SOURCES.items()}
 RECIPES = re.findall(r"^### (Add an? \w+)\n\nFollow `(\w+)`\.\n\n((?:- .*\n(?:  .*\n)*)+)", CONTRIBUTING, re.MULTILINE)
+
+
+@cache
+def trees() -> dict[str, ast.Module]:
+    """Parse every module, once and only where a test asks."""
+    return {name: ast.parse(text) for name, text in SOURCES.items()}
 
 
 def contract(number: int) -> list[list[str]]:
@@ -61,7 +67,7 @@ def test_every_cache_is_in_the_table() -> None:
 
 def test_only_http_knows_azure_functions() -> None:
     knowing = {
-        name for name, tree in TREES.items() if any(_imports(node, "azure.functions") for node in ast.walk(tree))
+        name for name, tree in trees().items() if any(_imports(node, "azure.functions") for node in ast.walk(tree))
     }
     assert knowing == {"vending/http.py"}
 
@@ -85,7 +91,7 @@ def _calls(tree: ast.AST, *names: str) -> bool:
 def test_policy_opens_files_in_one_place() -> None:
     opening = {
         name
-        for name, tree in TREES.items()
+        for name, tree in trees().items()
         if name.startswith("vending/policy/") and _calls(tree, "open", "read_bytes", "read_text")
     }
     assert opening - {"vending/policy/language/merge.py"} == {"vending/policy/compiler/load.py"}
@@ -94,7 +100,7 @@ def test_policy_opens_files_in_one_place() -> None:
 
 
 def test_engine_has_no_clock_and_no_io() -> None:
-    for name, tree in TREES.items():
+    for name, tree in trees().items():
         if name.startswith("vending/policy/engine/"):
             assert not _calls(tree, "now", "utcnow", "today", "monotonic", "open", "getenv"), name
             assert not any(
@@ -104,14 +110,14 @@ def test_engine_has_no_clock_and_no_io() -> None:
 
 def test_only_verification_makes_verified_claims_from_a_token() -> None:
     """Command line and assurance make them from claims that a policy's owner wrote down, or that no token ever had."""
-    making = {name for name, tree in TREES.items() if _calls(tree, "VerifiedClaims")}
+    making = {name for name, tree in trees().items() if _calls(tree, "VerifiedClaims")}
     assert {name for name in making if not name.startswith(OFFLINE)} == {"vending/oidc/verify.py"}
 
 
 def test_story_of_a_request_is_on_one_screen() -> None:
     [story] = [
         node
-        for node in ast.walk(TREES["vending/vendor.py"])
+        for node in ast.walk(trees()["vending/vendor.py"])
         if isinstance(node, ast.AsyncFunctionDef) and node.name == "token"
     ]
     assert (story.end_lineno or 0) - story.lineno < 30

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 import re
 import shlex
 import shutil
 import subprocess
+from functools import cache
 from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
 
-from tests.docs.markdown import Block, blocks, pages
+from tests.docs.markdown import NOW, Block, blocks, pages
 from vending.cli.cases import read_cases, run_cases
 from vending.cli.main import build_parser
 from vending.policy import Environment, Loaded, PolicyError, Problem
@@ -21,9 +21,6 @@ from vending.policy.compiler.load import load_with_source
 from vending.policy.language.models import PolicyModel
 from vending.policy.language.reader import read
 from vending.policy.lint import lint
-
-NOW = datetime.datetime(2026, 11, 22, tzinfo=datetime.UTC).timestamp()
-"""When the examples are judged: those that expire must not spoil the tests one day."""
 
 HEAD: dict[str, Any] = {
     "version": 1,
@@ -41,6 +38,7 @@ def _data(block: Block) -> Any:
     return read(block.text.encode(), f"{block.name}.yaml").data
 
 
+@cache
 def _keys(block: Block) -> set[str]:
     """Return the keys at the top of a block of YAML."""
     data = next(iter(YAML(typ="safe", pure=True).load_all(block.text)), None)

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.docs.markdown import ROOT
-from tests.docs.test_examples import NOW
+from tests.docs.markdown import NOW, ROOT
 from vending.cli.cases import read_cases, run_cases
 from vending.policy import Environment, load_bytes, load_with_source
 from vending.policy.compiler.load import compile_directory

@@ -9,7 +9,7 @@ from typing import Any
 from tests.assurance.small import REPOSITORIES, SMALL, TOKENS, a_pair, a_policy
 from tests.evidence.recording import record
 from tests.policy.language import NOW, compose, grant, load_data, rule
-from tests.support.examples import QUICK
+from tests.support.examples import DEEP
 from vending.acr.scope import parse as parse_scopes
 from vending.acr.scope import repository
 from vending.evidence.decisions import Undecidable, decide_again
@@ -17,7 +17,7 @@ from vending.evidence.replay import comment, replay
 from vending.oidc.types import VerifiedClaims
 from vending.policy import decide
 
-PAIRS = int(os.environ.get("EVIDENCE_PAIRS", "300" if QUICK else "2000"))
+PAIRS = int(os.environ.get("EVIDENCE_PAIRS", "2000" if DEEP else "1000"))
 
 
 def test_policy_and_event_give_the_decision_again_to_the_letter() -> None:
@@ -47,7 +47,7 @@ def agrees(event: dict[str, Any], claims: dict[str, Any]) -> bool:
 
 def test_what_is_decided_holds_for_every_token_that_the_event_may_be_about() -> None:
     decided = open_ = 0
-    for seed in range(20 if QUICK else 60):
+    for seed in range(60 if DEEP else 30):
         rng = random.Random(seed)
         # The policy of the event reads few claims, or as many as the draft does.
         few = compose(rules=[{**rule("r", grant("x")), "issuer": "generic", "when": {"sub": "x"}}])

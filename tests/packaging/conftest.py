@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from devstack import tools
+from tests.packaging.environments import environment
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -27,8 +28,4 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of programs of an environment with the wheel and what `deliver` needs."""
     tools.may_install("an environment with the wheel's requirements")
-    folder = tmp_path_factory.mktemp("installed")
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, f"{wheel}[deliver]"], check=True, capture_output=True)
-    return folder / "bin"
+    return environment(tmp_path_factory.mktemp("installed"), sys.executable, f"{wheel}[deliver]")

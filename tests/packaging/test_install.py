@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from devstack import tools
+from tests.packaging.environments import environment, installed_packages
 from vending import __version__
 
 pytestmark = pytest.mark.process
@@ -38,19 +39,7 @@ def interpreters() -> list[str]:
 def tool(request: pytest.FixtureRequest, wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`acr-vending` in an environment that has the wheel and what it requires, and nothing of the function."""
     tools.may_install("an environment with the wheel's requirements")
-    folder = tmp_path_factory.mktemp("environment")
-    subprocess.run([request.param, "-m", "venv", folder], check=True)
-    install: list[str | Path] = [
-        folder / "bin" / "python",
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        wheel,
-    ]
-    subprocess.run(install, check=True, capture_output=True)
-    return folder / "bin" / "acr-vending"
+    return environment(tmp_path_factory.mktemp("environment"), request.param, wheel) / "acr-vending"
 
 
 def run(tool: Path, *arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -61,7 +50,7 @@ def run(tool: Path, *arguments: str | Path, cwd: Path) -> subprocess.CompletedPr
 
 def test_the_tool_works_without_the_functions_packages(tool: Path, tmp_path: Path) -> None:
     assert run(tool, "--version", cwd=tmp_path).stdout == f"acr-token-vending {__version__}\n"
-    present = subprocess.run([tool.parent / "pip", "list"], capture_output=True, text=True, check=True).stdout.lower()
+    present = installed_packages(tool.parent)
     assert not [name for name in ("azure-", "httpx", "msal", "aiohttp") if f"\n{name}" in present]
     policy, tests = ROOT / "policy.yaml", ROOT / "policy.tests.yaml"
     for arguments in (

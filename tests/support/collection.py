@@ -5,15 +5,18 @@
 - Programs that can be installed are installed when first needed. The top of the run lists all that are missing at once.
   With DEVSTACK_NO_INSTALL=1, or where a program cannot be installed, the tests that need it are skipped, never failed.
 - With several workers (`-n 2`) each file runs on one of them, because its servers are shared by its tests; what shares
-  more than that is a group of GROUPS. Slow groups start first.
+  more than that is a group of GROUPS. Slow groups start first. `-n auto` is one worker more than there are cores: tests
+  that wait for a server, a process or the clock leave a core idle.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Generator, Sequence
+from pathlib import Path
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
@@ -37,7 +40,19 @@ GROUPS = {
 }
 """Paths whose tests share what is expensive to set up, or must not run beside each other: they run on one worker."""
 
-SLOW_FIRST = ("tests/infra/", "tests/clients/", "tests/e2e/", "tests/soak/", "tests/fuzz/", "tests/devstack/")
+SLOW_FIRST = (
+    "tests/infra/",
+    "tests/soak/",
+    "tests/fuzz/",
+    "tests/clients/",
+    "tests/packaging/",
+    "tests/telemetry/",
+    "tests/e2e/",
+    "tests/devstack/",
+    "tests/policy/test_properties.py",
+    "tests/policy/test_all_at_once.py",
+    "tests/assurance/",
+)
 """With several workers these start first, so that nobody waits for them at the end."""
 
 INSTALLED_ON_DEMAND = (
@@ -50,8 +65,6 @@ INSTALLED_ON_DEMAND = (
     tools.CHROMIUM,
     tools.CHROMEDRIVER,
     tools.YAML_LANGUAGE_SERVER,
-    tools.CHROMIUM,
-    tools.CHROMEDRIVER,
     tools.AXE,
 )
 
@@ -66,6 +79,17 @@ def pytest_configure(config: pytest.Config) -> None:
     ):
         config.addinivalue_line("markers", marker)
     examples.register()
+    _prefer_the_interpreter_itself()
+
+
+def _prefer_the_interpreter_itself() -> None:
+    """Let `python3` be this interpreter, not a version manager's script that costs as much as starting it once more."""
+    os.environ["PATH"] = f"{Path(sys.base_prefix, 'bin')}{os.pathsep}{os.environ['PATH']}"
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Return how many workers `-n auto` starts."""
+    return (os.cpu_count() or 1) + 1
 
 
 def pytest_report_header() -> list[str]:
