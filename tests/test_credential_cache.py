@@ -286,6 +286,15 @@ async def test_nothing_is_prefetched_where_a_credential_is_usable_or_on_its_way(
     assert source.calls == 1
 
 
+async def test_credential_that_is_replaced_does_not_come_back_from_a_prefetch(
+    cache: RenewingCache[str], source: Source
+) -> None:
+    used = await cache.get("key", source)
+    prefetch = cache.prefetch("key", source)
+    assert (await cache.replace("key", used, source, lambda: True)) is not used
+    assert await prefetch is used
+
+
 async def test_prefetches_share_one_load(cache: RenewingCache[str], source: Source) -> None:
     await asyncio.gather(*(cache.prefetch("key", source) for _ in range(20)))
     assert source.calls == 1

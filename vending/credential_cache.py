@@ -159,11 +159,13 @@ class RenewingCache(Generic[K]):
         return credential
 
     async def _load(self, key: K, load: Callable[[], Coroutine[Any, Any, Credential]]) -> Credential:
+        known = self._entries.get(key)
         prefetch = self._prefetches.under_way(key)
         if prefetch is not None:
             await asyncio.wait([prefetch])
-            if not prefetch.cancelled() and (credential := prefetch.result()) is not None:
-                return credential
+            entry = self._entries.get(key)
+            if entry is not None and entry is not known:  # Whoever replaces a credential must not get it back.
+                return entry.credential
         try:
             credential = await load()
         except Refusal as refusal:
