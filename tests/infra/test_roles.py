@@ -81,16 +81,6 @@ def test_no_role_is_a_wildcard_for_everything() -> None:
         assert not set(json.loads(path.read_text())["Actions"]) & {"*", "*/write", "*/delete", "Microsoft.Web/*"}
 
 
-def test_ten_commands_lead_from_nothing_to_a_token() -> None:
-    page = (ROOT / "docs" / "deploy.md").read_text()
-    section = page[page.index("## From nothing to a token") :]
-    block = section[section.index("```sh\n") + 6 :]
-    commands = [line for line in block[: block.index("```")].splitlines() if line]
-    assert len(commands) <= 9
-    assert any("az stack group create" in line for line in commands)
-    assert commands[-1].startswith("python3 infra/deliver.py")
-
-
 def test_the_button_opens_the_compiled_template() -> None:
     readme = (ROOT / "README.md").read_text()
     [link] = re.findall(r"portal\.azure\.com/#create/Microsoft\.Template/uri/(\S+?)\)", readme)

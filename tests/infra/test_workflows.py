@@ -143,6 +143,16 @@ def test_a_stack_takes_away_what_is_no_longer_named() -> None:
     assert "--action-on-unmanage deleteResources" in "".join(step.get("run", "") for step in steps)
 
 
+def test_a_locked_registry_is_unlocked_for_the_stack_and_locked_again() -> None:
+    steps = load(GITHUB / "workflows" / "infra.yml")["jobs"]["stack"]["steps"]
+    runs = [(step.get("run", "").split(" --")[0], step.get("if", "")) for step in steps if "run" in step]
+    assert runs == [
+        ("az lock delete", "vars.LOCKED_REGISTRY != ''"),
+        ("az stack group create", ""),
+        ("az lock create", "failure() && vars.LOCKED_REGISTRY != ''"),
+    ]
+
+
 def test_ci_runs_what_developers_run() -> None:
     steps = load(GITHUB / "workflows" / "ci.yml")["jobs"]["check"]["steps"]
     assert "bash .ci/run" in [step.get("run") for step in steps]
