@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,6 +17,7 @@ from vending.acr.scope import Scope, parse, repository
 from vending.oidc.types import VerifiedClaims
 from vending.policy import Policy, PolicyError, decide, hints, trace
 from vending.policy.engine.conditions import State
+from vending.policy.engine.containment import common_name, common_text
 from vending.policy.engine.globs import compile_glob, is_literal
 from vending.policy.engine.repositories import compile_template
 
@@ -404,6 +406,23 @@ def test_a_pattern_matches_what_it_is_filled_to(pattern: str, data: st.DataObjec
         for c in parts
     )  # fmt: skip
     assert compile_glob(pattern).matches(filled)
+
+
+SMALL = ["".join(letters) for length in range(5) for letters in itertools.product("ab/", repeat=length)]
+
+
+@examples(200)
+@given(st.lists(patterns.filter(lambda text: "***" not in text and ":" not in text), min_size=1, max_size=3))
+def test_what_patterns_have_in_common_is_matched_by_all_and_none_means_none(texts: list[str]) -> None:
+    def fits(value: str) -> bool:
+        return all(reference.matches_pattern(text, value) for text in texts)
+
+    for common, possible in (
+        (common_text(texts), SMALL),
+        (common_name(texts), [text for text in SMALL if is_repository_name(text)]),
+    ):
+        assert any(fits(value) for value in possible) <= (common is not None)
+        assert common is None or fits(common)
 
 
 TEMPLATES = (

@@ -176,6 +176,10 @@ def _search(outers: Sequence[str], inner: str, values: _AnyText | _RepositoryNam
 
 def _search_common(patterns: Sequence[str], values: _AnyText | _RepositoryName) -> str | None:
     """Search the shortest value that all patterns match."""
+    literal = next((pattern for pattern in patterns if _WITHIN not in pattern), None)
+    if literal is not None:  # It is the only value that may do, so nothing needs to be searched.
+        fits = all(_matches(pattern, literal) for pattern in patterns)
+        return literal if fits and _is_accepted(literal, values) else None
     automata = [_Pattern([pattern]) for pattern in patterns]
     letters = values.letters({letter for pattern in patterns for letter in pattern if letter != _WITHIN})
     begin = (tuple(automaton.start for automaton in automata), values.start)
@@ -195,3 +199,17 @@ def _search_common(patterns: Sequence[str], values: _AnyText | _RepositoryName) 
             seen.add((after, further))
             queue.append(((after, further), text + letter))
     return None
+
+
+def _matches(pattern: str, text: str) -> bool:
+    return compile_glob(pattern).matches(text) if _WITHIN in pattern else pattern == text
+
+
+def _is_accepted(text: str, values: _AnyText | _RepositoryName) -> bool:
+    state = values.start
+    for letter in text:
+        further = values.after(state, letter)
+        if further is None:
+            return False
+        state = further
+    return values.accepts(state)
