@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 
 import pytest
 
 from vending.errors import Reason, Refusal
-from vending.retry import LONGEST_RETRY_AFTER_SECONDS, Transient, retrying
+from vending.retry import LONGEST_RETRY_AFTER_SECONDS, Transient, retrying, wait_seconds
 
 
 class Attempts:
@@ -72,3 +73,21 @@ async def test_longer_retry_after_goes_to_the_caller_at_once() -> None:
     with pytest.raises(Refusal) as caught:
         await retrying(attempts, budget_seconds=60)
     assert (caught.value.retry_after, attempts.made) == (LONGEST_RETRY_AFTER_SECONDS + 1, 1)
+
+
+@pytest.mark.parametrize(("failures", "asked", "spread"), [(1, 1.0, 1.0), (1, 4.0, 4.0), (2, 1.0, 2.0), (2, 3.0, 6.0)])
+def test_those_who_were_told_one_second_return_spread_over_as_long_again(
+    failures: int, asked: float, spread: float
+) -> None:
+    """A registry tells every caller of every instance the same `Retry-After`; a tenth of the span has few of them."""
+    waits = [wait_seconds(failures, asked) for _ in range(2000)]
+    assert all(asked <= wait <= asked + spread for wait in waits)
+    tenths = Counter(int((wait - asked) / spread * 10) for wait in waits)
+    assert max(tenths.values()) < 2 * len(waits) / 10
+
+
+@pytest.mark.parametrize(("failures", "longest"), [(1, 0.2), (2, 0.4)])
+def test_without_a_wish_of_the_server_the_pause_is_short_and_random(failures: int, longest: float) -> None:
+    waits = [wait_seconds(failures, 0.0) for _ in range(2000)]
+    assert all(0 <= wait <= longest for wait in waits)
+    assert max(waits) - min(waits) > longest / 2

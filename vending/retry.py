@@ -34,13 +34,13 @@ async def retrying(attempt: Callable[[], Awaitable[T]], *, budget_seconds: float
     No wait begins that would end after `budget_seconds`. Raises the last attempt's `Refusal`.
     """
     give_up_at = time.monotonic() + budget_seconds
-    for pause in _PAUSES_SECONDS:
+    for failures in range(1, len(_PAUSES_SECONDS) + 1):
         try:
             return await attempt()
         except Transient as transient:
             refusal = transient.refusal
         asked = refusal.retry_after or 0.0
-        wait = asked + random.uniform(0, pause)  # noqa: S311 - no secret
+        wait = wait_seconds(failures, asked)
         if asked > LONGEST_RETRY_AFTER_SECONDS or time.monotonic() + wait >= give_up_at:
             raise refusal
         await asyncio.sleep(wait)
@@ -48,3 +48,13 @@ async def retrying(attempt: Callable[[], Awaitable[T]], *, budget_seconds: float
         return await attempt()
     except Transient as transient:
         raise transient.refusal from None
+
+
+def wait_seconds(failures: int, asked: float) -> float:
+    """Choose how long to wait after so many failures where the server asked for `asked` seconds, 0 for none.
+
+    A server that throttles tells every caller of every instance the same second. So they return spread over as long
+    again as it asked for, and after a second failure over twice as long: it had too many of them in one moment.
+    """
+    spread = max(_PAUSES_SECONDS[failures - 1], failures * asked)
+    return asked + random.uniform(0, spread)  # noqa: S311 - no secret
