@@ -227,6 +227,22 @@ async def test_connections_are_used_again(http: Http, serve: Serve) -> None:
     assert server.connections == 1
 
 
+async def test_cookie_is_never_sent_back(http: Http, serve: Serve) -> None:
+    server = await serve(response(Set_Cookie="a=b; Path=/"), keep_alive=True)
+    for _ in range(2):
+        await get(http, server.url)
+    assert len(server.seen) == 2
+    assert not any("cookie" in head.lower() for head in server.seen)
+
+
+async def test_credentials_in_an_address_are_not_sent(http: Http, serve: Serve) -> None:
+    server = await serve(response())
+    await get(http, server.url.replace("http://", "http://user:secret@"))
+    assert len(server.seen) == 1
+    assert "authorization" not in server.seen[0].lower()
+    assert "secret" not in server.seen[0]
+
+
 async def test_connection_of_a_cancelled_request_is_given_up(http: Http, serve: Serve) -> None:
     server = await serve(hold=True)
     before = _open_sockets()

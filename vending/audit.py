@@ -13,8 +13,9 @@ import logging
 import math
 import re
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from vending.audit_event import (
@@ -31,6 +32,7 @@ from vending.audit_event import (
 )
 from vending.oidc.claim_path import parse_key, read
 from vending.policy.providers.presets import PRESETS
+from vending.shapes import written
 from vending.telemetry import OFF, Telemetry
 
 if TYPE_CHECKING:
@@ -53,6 +55,8 @@ MAX_GRANTED: Final = 24_000
 PERSONAL_CLAIMS: Final[frozenset[str]] = frozenset().union(*(preset.personal for preset in PRESETS.values()))
 """Claims that name a person; left out of events unless the policy's `audit.claims` lists them."""
 _PERSONAL_PATHS: Final = tuple(map(parse_key, PERSONAL_CLAIMS))
+_MOST_KEYS: Final = 4096
+"""Keys whose nature is remembered: policies and presets name them, and no caller does."""
 _COUNTED: Final = frozenset(SHORTENED) - {"granted", "decided_on", "absent", "withheld", "job"}
 """What keeps `MAX_ITEMS` entries however short they are; the others are needed to give the decision again."""
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
@@ -173,7 +177,7 @@ class Trail:
     def event(self, refusal: Refusal | None) -> dict[str, Any]:
         """Build the event, in the order in which its fields are written."""
         total = (self.clock.monotonic() - self._started) * 1000
-        event = asdict(
+        event = written(
             AuditEvent(
                 schema=SCHEMA_VERSION,
                 kind=self.kind,
@@ -235,7 +239,7 @@ class Trail:
             invocation_id=_cut(self.invocation_id),
             details=[Pair(name, _cut(value)) for name, value in fields.items()],
         )
-        log.error("%s", json.dumps(asdict(event)))
+        log.error("%s", json.dumps(written(event)))
 
 
 def render(event: dict[str, Any]) -> str:
@@ -304,6 +308,7 @@ def client_address(forwarded_for: str) -> str:
     return host if colon and port.isdigit() and ":" not in host else last
 
 
+@lru_cache(_MOST_KEYS)
 def is_personal(key: str) -> bool:
     """Return whether a claim, or what a pointer leads to, may describe a person."""
     path = parse_key(key)
@@ -327,6 +332,8 @@ def _pairs(claims: Claims, names: Iterable[str]) -> list[tuple[str, str]]:
 
 def _cut(text: str) -> str:
     """Cut a text that somebody else chose; lone surrogates, which other readers of JSON refuse, become U+FFFD."""
+    if text.isascii() and len(text) <= MAX_TEXT:
+        return text
     kept = text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
     return kept.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 

@@ -11,7 +11,7 @@ import weakref
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from http.cookiejar import CookieJar, DefaultCookiePolicy
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urljoin, urlsplit
 
@@ -27,8 +27,17 @@ if TYPE_CHECKING:
     import ssl
     from types import TracebackType
 
+    from vending.transport import Transport
+
 _MAX_REDIRECTS: Final = 3
+_MOST_URLS: Final = 256
+"""Addresses that are kept parsed: a handful of endpoints, and claims in a table, each of which has one of its own."""
 _LONGEST_RETRY_AFTER_SECONDS: Final = 86_400.0
+_HEADERS: Final[Mapping[str, str]] = {
+    "Accept": "*/*",
+    "Accept-Encoding": "identity",
+    "User-Agent": f"acr-token-vending/{__version__}",
+}
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
 
@@ -122,7 +131,7 @@ class Http:
     """Make HTTP calls on the running event loop, with one pooled client for each set of trust anchors."""
 
     def __init__(self) -> None:
-        self._clients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str | None, httpx.AsyncClient]] = (
+        self._transports: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str | None, Transport]] = (
             weakref.WeakKeyDictionary()
         )
         self._public: ssl.SSLContext | None = None
@@ -148,10 +157,10 @@ class Http:
         and port stay the same. Raises `Unreachable`, `TimedOut`, `TooLarge` or `RedirectRefused`.
         """
         try:
-            client = self._client(ca_pem)
+            transport = self._transport(ca_pem)
             async with asyncio.timeout(timeout_seconds):
                 for _ in range(_MAX_REDIRECTS + 1):
-                    answer = await _once(client, method, url, headers, form, content, max_bytes)
+                    answer = await _once(transport, method, url, headers, form, content, max_bytes)
                     if not (follow_same_host and answer.status in _REDIRECTS):
                         return answer
                     url = _same_origin(url, answer.headers.get("location", ""))
@@ -163,8 +172,8 @@ class Http:
 
     async def aclose(self) -> None:
         """Close the running loop's clients; for tests and command-line use, where a loop ends before the process."""
-        for client in self._clients.pop(asyncio.get_running_loop(), {}).values():
-            await client.aclose()
+        for transport in self._transports.pop(asyncio.get_running_loop(), {}).values():
+            await transport.aclose()
 
     async def __aenter__(self) -> Http:
         return self
@@ -174,21 +183,14 @@ class Http:
     ) -> None:
         await self.aclose()
 
-    def _client(self, ca_pem: str | None) -> httpx.AsyncClient:
-        clients = self._clients.setdefault(asyncio.get_running_loop(), {})
-        client = clients.get(ca_pem)
-        if client is None:
+    def _transport(self, ca_pem: str | None) -> Transport:
+        transports = self._transports.setdefault(asyncio.get_running_loop(), {})
+        transport = transports.get(ca_pem)
+        if transport is None:
             from vending.transport import Transport
 
-            client = clients[ca_pem] = httpx.AsyncClient(
-                transport=Transport(self._trust(ca_pem)),
-                trust_env=False,
-                follow_redirects=False,
-                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-                timeout=None,  # noqa: S113 - `request` bounds the call as a whole.
-                headers={"User-Agent": f"acr-token-vending/{__version__}", "Accept-Encoding": "identity"},
-            )
-        return client
+            transport = transports[ca_pem] = Transport(self._trust(ca_pem))
+        return transport
 
     def _trust(self, ca_pem: str | None) -> ssl.SSLContext:
         if ca_pem is not None:
@@ -198,8 +200,11 @@ class Http:
         return self._public
 
 
+_parsed = lru_cache(_MOST_URLS)(httpx.URL)
+
+
 async def _once(
-    client: httpx.AsyncClient,
+    transport: Transport,
     method: str,
     url: str,
     headers: Mapping[str, str] | None,
@@ -207,12 +212,18 @@ async def _once(
     content: bytes | None,
     max_bytes: int,
 ) -> Answer:
-    async with client.stream(method, url, headers=headers, data=form, content=content) as response:
+    # Straight to the transport: what `httpx.AsyncClient` does on the way (cookies, proxies, redirects, credentials of a
+    # URL or a .netrc) must not happen here, and costs as much as the call itself.
+    request = httpx.Request(method, _parsed(url), headers={**_HEADERS, **(headers or {})}, data=form, content=content)
+    response = await transport.handle_async_request(request)
+    try:
         body = _Body(url, response.headers.get("content-encoding", ""), max_bytes)
         async for chunk in response.aiter_raw():
             if not body.takes(chunk):
                 break
-        return Answer(response.status_code, {k.lower(): v for k, v in response.headers.items()}, body.whole())
+    finally:
+        await response.aclose()
+    return Answer(response.status_code, {k.lower(): v for k, v in response.headers.items()}, body.whole())
 
 
 class _Body:

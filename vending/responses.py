@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
+from vending import shapes
 from vending.errors import CATALOGUE
 from vending.request import ACCESS_TOKEN_TYPE, GRANT_TYPE
 from vending.shapes import Keywords
@@ -119,7 +120,7 @@ class Unreadiness(Readiness):
 
 def written(body: Any) -> dict[str, Any]:
     """Return a body as what is written as JSON."""
-    fields = asdict(body)
+    fields = shapes.written(body)
     if isinstance(body, Error):
         return {name: value for name, value in fields.items() if value is not None}
     return fields

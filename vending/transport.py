@@ -71,7 +71,7 @@ class Transport(httpx.AsyncBaseTransport):
 
 
 def _url(request: httpx.Request) -> URL:
-    """Return the address as it is written, not quoted anew; a user name in it is in the headers already."""
+    """Return the address as it is written, not quoted anew, and without a user name: aiohttp would send it along."""
     url = request.url.copy_with(userinfo=b"") if request.url.userinfo else request.url
     return URL(str(url), encoded=True)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import jwt
 import pytest
 
+from devstack.keys import b64url
 from vending.acr.access import MAX_TOKEN_CHARACTERS, GrantWider, allowed, check
 from vending.acr.scope import CATALOG, Scope, parse, repository
 from vending.errors import Reason, Refusal
@@ -186,6 +188,35 @@ def test_narrower_grant_names_what_is_lacking_and_the_role_that_grants_it(
     ],
 )
 def test_token_that_cannot_be_read_is_refused(text: str) -> None:
+    assert refusal(text).reason is Reason.REGISTRY_RESPONSE_INVALID
+
+
+def _parts(header: bytes = b'{"alg":"RS256"}', claims: bytes | None = None, signature: bytes = b"s" * 32) -> str:
+    good = json.dumps({"jti": "t-1", "aud": HOST, "exp": NOW + 3600, "access": [_PUSHED]}).encode()
+    return ".".join(b64url(part) for part in (header, good if claims is None else claims, signature))
+
+
+_PUSHED = {"type": "repository", "name": "web/api", "actions": ["pull", "push"]}
+_TWICE = f'{{"jti":"t-1","aud":"{HOST}","exp":{NOW + 3600:.0f},"access":[],"access":[{json.dumps(_PUSHED)}]}}'.encode()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(_parts() + ".", id="four parts"),
+        pytest.param(_parts().rpartition(".")[0], id="two parts"),
+        pytest.param(_parts(header=b"[]"), id="header that is no object"),
+        pytest.param(_parts(header=b"x"), id="header that is no JSON"),
+        pytest.param(_parts(claims=_TWICE), id="access twice, the wider one last"),
+        pytest.param(_parts(claims=b"[]"), id="claims that are no object"),
+        pytest.param(_parts() + "=", id="padding"),
+        pytest.param(_parts() + "!", id="a character of no alphabet"),
+        pytest.param(_parts() + "\N{KELVIN SIGN}", id="a character beyond ASCII"),
+        pytest.param(_parts() + "\ud800", id="half a surrogate pair"),
+    ],
+)
+def test_what_is_no_jwt_in_its_one_form_is_refused(text: str) -> None:
+    assert check(_parts(), scopes=PUSH, audiences=[HOST], now=NOW).token_id == "t-1"
     assert refusal(text).reason is Reason.REGISTRY_RESPONSE_INVALID
 
 

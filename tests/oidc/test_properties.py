@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from devstack.keys import SigningKey, b64url
 from tests.oidc.forge import AUDIENCE, NOW, Forge, Hands, to_json
 from tests.support.examples import examples
+from vending.base64url import EncodingError, decode_base64url
 from vending.errors import Refusal
 from vending.http_client import Http
 from vending.oidc.claims import SKEW_SECONDS, check_claims
-from vending.oidc.encoding import EncodingError, decode_base64url, decode_json_object
+from vending.oidc.encoding import decode_json_object
 from vending.oidc.keys import MAX_KEYS, parse_key_set, static_key_problems
 from vending.oidc.token import peek
 from vending.oidc.types import RawToken, VerifiedClaims

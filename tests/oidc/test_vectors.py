@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
 from tests.oidc.forge import Forge
+from vending.base64url import decode_base64url
 from vending.errors import Reason, Refusal
-from vending.oidc.encoding import decode_base64url
 from vending.oidc.keys import VerificationKey, parse_key_set
 from vending.oidc.signature import ALGORITHMS, is_signed
 from vending.oidc.token import peek

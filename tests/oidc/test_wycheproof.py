@@ -15,7 +15,8 @@ import pytest
 
 from devstack.keys import SigningKey, b64url
 from tests.oidc.forge import ROCA_MODULUS, Keys, public_jwk, to_json
-from vending.oidc.encoding import EncodingError, decode_base64url, decode_json_object
+from vending.base64url import EncodingError, decode_base64url
+from vending.oidc.encoding import decode_json_object
 from vending.oidc.keys import parse_key_set
 from vending.oidc.signature import ALGORITHMS, is_signed
 

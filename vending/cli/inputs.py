@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from vending.acr import scope as scopes
+from vending.base64url import EncodingError
 from vending.cli.report import UsageError
 from vending.clock import Clock
 from vending.errors import Refusal
-from vending.oidc.encoding import EncodingError, decode_json_object
+from vending.oidc.encoding import decode_json_object
 from vending.oidc.token import MAX_TOKEN_LENGTH, peek
 from vending.oidc.types import Claims, PeekedToken, RawToken
 from vending.policy import Environment, load_with_source

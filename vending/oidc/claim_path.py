@@ -58,4 +58,6 @@ def fold(text: str) -> str:
 
 def read(claims: Claims, key: str) -> JsonValue:
     """Return the claim that a key of `when` names; None where it is missing or null."""
+    if key and not key.startswith("/"):
+        return claims.get(key)
     return lookup(claims, parse_key(key))

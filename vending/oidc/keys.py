@@ -13,9 +13,9 @@ from typing import Final, TypeAlias
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 
+from vending.base64url import EncodingError, decode_base64url
 from vending.errors import quote
 from vending.json_document import present
-from vending.oidc.encoding import EncodingError, decode_base64url
 from vending.oidc.roca import is_roca
 from vending.oidc.types import Claims, JsonValue
 

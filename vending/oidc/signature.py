@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 from jwt.algorithms import Algorithm, ECAlgorithm, OKPAlgorithm, RSAAlgorithm, RSAPSSAlgorithm
 
+from vending.base64url import decode_base64url
 from vending.errors import Reason, Refusal, quote
-from vending.oidc.encoding import decode_base64url
 from vending.oidc.keys import MAX_KID_LENGTH
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from vending.base64url import EncodingError, decode_base64url
 from vending.errors import Reason, Refusal, quote
-from vending.oidc.encoding import EncodingError, decode_base64url, decode_json_object
+from vending.oidc.encoding import decode_json_object
 from vending.oidc.types import Claims, PeekedToken, RawToken
 
 if TYPE_CHECKING:
