@@ -25,6 +25,7 @@ NAMES: Final = (
     "limits",
     "reload",
     "clients",
+    "scale",
     "assurance",
 )
 """In the order of the page."""

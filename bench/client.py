@@ -3,7 +3,7 @@
 Standard input has one line of JSON: `urls` (one request is sent to each of them in turn), `at_once`, `count`; then one
 form body a line, which are used in turn. With `library` an ordinary client library (aiohttp) sends them, which costs
 more than the bare sockets used otherwise. Standard output gets one line of JSON: `seconds`, `milliseconds` of each
-request, `statuses`, `reasons`, and with `tokens` in the first line the `token_ids`.
+request, `statuses`, `reasons`, `failed` (the places of the bodies that were refused); with `tokens`, the `token_ids` too.
 """
 
 from __future__ import annotations
@@ -25,20 +25,21 @@ class _Load:
 
     def __init__(self, config: dict[str, Any], bodies: list[bytes]) -> None:
         heads = [_head(url) for url in config["urls"]]
-        self.requests: list[deque[bytes]] = [deque() for _ in heads]
+        self.requests: list[deque[tuple[int, bytes]]] = [deque() for _ in heads]
         for number in range(config["count"]):
             body = bodies[number % len(bodies)]
             place = number % len(heads)
-            self.requests[place].append(heads[place] % len(body) + body)
+            self.requests[place].append((number % len(bodies), heads[place] % len(body) + body))
         self.wants_tokens = config.get("tokens", False)
         self.milliseconds: list[float] = []
         self.statuses: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
         self.token_ids: list[str] = []
+        self.failed: list[int] = []
         self.done = asyncio.get_running_loop().create_future()
         self.open = 0
 
-    def ended(self, seconds: float, answer: bytes) -> None:
+    def ended(self, place: int, seconds: float, answer: bytes) -> None:
         """Count one answer."""
         self.milliseconds.append(seconds * 1000)
         status = answer[9:12].decode()
@@ -49,6 +50,7 @@ class _Load:
                 self.token_ids.append(body["token_id"])
             else:
                 self.reasons[str(body.get("reason"))] += 1
+                self.failed.append(place)
 
 
 class _Connection(asyncio.Protocol):
@@ -71,13 +73,14 @@ class _Connection(asyncio.Protocol):
             return
         self._answer = b""
         self._started = time.perf_counter()
-        self._transport.write(self._requests.popleft())
+        self._place, request = self._requests.popleft()
+        self._transport.write(request)
 
     def data_received(self, data: bytes) -> None:
         """Take the answer; when it is complete, send the next request."""
         self._answer += data
         if _is_complete(self._answer):
-            self._load.ended(time.perf_counter() - self._started, self._answer)
+            self._load.ended(self._place, time.perf_counter() - self._started, self._answer)
             self.send()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -136,7 +139,7 @@ async def _through_a_library(config: dict[str, Any], bodies: list[bytes]) -> dic
         start = time.perf_counter()
         await asyncio.gather(*(work() for _ in range(config["at_once"])))
         seconds = time.perf_counter() - start
-    counts = {"statuses": statuses, "reasons": {}, "token_ids": []}
+    counts = {"statuses": statuses, "reasons": {}, "token_ids": [], "failed": []}
     return {"seconds": seconds, "milliseconds": sorted(milliseconds), **counts}
 
 
@@ -168,6 +171,7 @@ async def _main() -> None:
                 "statuses": load.statuses,
                 "reasons": load.reasons,
                 "token_ids": load.token_ids,
+                "failed": load.failed,
             }
         )
     )

@@ -15,10 +15,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, Self
 from urllib.parse import urlencode
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 from bench.processes import cores, cpu_seconds
-from bench.upstream import CONTROL
+from bench.upstream import CONTROL, THROTTLE
 from devstack.host.processes import HostProcess
 from devstack.issuer import claims as shapes
 from devstack.keys import SigningKey, encode
@@ -48,6 +48,7 @@ class Load:
     statuses: dict[str, int]
     reasons: dict[str, int]
     token_ids: list[str] = field(repr=False)
+    failed: list[int] = field(repr=False)
     cpu_seconds: float = 0.0
 
     @property
@@ -165,13 +166,19 @@ class Rig:
         }
 
     def service(
-        self, settings: Mapping[str, str] | None = None, *, app: Path = PROJECT, python: Path = Path(sys.executable)
+        self,
+        settings: Mapping[str, str] | None = None,
+        *,
+        app: Path = PROJECT,
+        python: Path = Path(sys.executable),
+        pinned: bool = True,
     ) -> HostProcess:
-        """Start the service, on the first core alone; it ends with the rig."""
+        """Start the service, on the first core alone unless told otherwise; it ends with the rig."""
         host = HostProcess({**self.settings, **(settings or {})}, app=app, python=python)
         self._cleanup.callback(host.close)
         host.start()
-        os.sched_setaffinity(host.pid, cores()[0])
+        if pinned:
+            os.sched_setaffinity(host.pid, cores()[0])
         return host
 
     def token(self, **more: Any) -> str:
@@ -182,6 +189,11 @@ class Rig:
     def forms(self, count: int, scope: str = SCOPE) -> list[str]:
         """Make so many form bodies, each with a token of its own."""
         return [form(self.token(), scope) for _ in range(count)]
+
+    def throttle(self, seconds: float) -> None:
+        """Let the registry throttle everybody for so long, as if others had used up its limit."""
+        with urlopen(Request(self.origin + THROTTLE, str(seconds).encode())):
+            pass
 
     def calls(self) -> list[tuple[float, float, str, int]]:
         """Tell what the upstream was asked since the last time: arrival, answer, path and status of each call."""

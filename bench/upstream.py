@@ -2,7 +2,8 @@
 
 An issuer's documents, an identity endpoint and a registry, over plain HTTP on one inherited socket. It verifies nothing
 and signs nothing: the registry's signatures are not checked by the service, because ACR publishes no keys. It answers
-after a delay where that is asked for, throttles as ACR does (429 with `Retry-After`), and tells what it was asked.
+after a delay where that is asked for, throttles as ACR does (429 with a `Retry-After` that counts down), and tells what
+it was asked.
 
 Standard input has one line of JSON: `socket` (a file descriptor), `login_server`, `documents` (path to body),
 `delay_seconds`, and `per_second` (token requests, 0 for no limit).
@@ -27,8 +28,13 @@ from bench.processes import cores
 
 CONTROL: Final = "/bench/calls"
 """GET tells what was asked since the last time; the service never asks for this."""
+THROTTLE: Final = "/bench/throttle"
+"""POST makes the registry throttle everybody for so many seconds, as if others had used up its limit."""
+_BURST_SECONDS: Final = 0.1
+"""The bucket of the rate limit holds so much of a second; ACR's own is counted by the minute."""
 _SIGNATURE: Final = base64.urlsafe_b64encode(bytes(range(256))).rstrip(b"=").decode()
 _DAY: Final = 86_400
+_ENTRA: Final = "https://sts.windows.net/00000000-0000-0000-0000-00000000c0de/"
 
 
 @dataclass
@@ -46,7 +52,8 @@ class Upstream:
     _number: int = 0
 
     def __post_init__(self) -> None:
-        self._room, self._at = self.per_second, time.monotonic()
+        self._room, self._at = self.per_second * _BURST_SECONDS, time.monotonic()
+        self._throttled_until = 0.0
         self._routes = {
             "/msi/token": self._identity,
             "/oauth2/exchange": self._exchange,
@@ -58,15 +65,20 @@ class Upstream:
         if path == CONTROL:
             calls, self.calls = self.calls, []
             return 200, json.dumps(calls).encode(), ""
+        if path == THROTTLE:
+            self._throttled_until = time.monotonic() + float(body)
+            return 200, b"{}", ""
         if path in self.documents:
             return 200, json.dumps(self.documents[path]).encode(), ""
         route = self._routes.get(path)
         return (404, b"{}", "") if route is None else route(body)
 
     def _identity(self, _body: bytes) -> tuple[int, bytes, str]:
+        now = int(time.time())
+        claims = {"iss": _ENTRA, "aud": "https://storage.azure.com", "iat": now, "nbf": now, "exp": now + _DAY}
         answer = {
-            "access_token": _jwt({"exp": int(time.time()) + _DAY}),
-            "expires_on": str(int(time.time()) + _DAY),
+            "access_token": _jwt(claims),  # In the shape that Azurite wants; a registry takes any.
+            "expires_on": str(now + _DAY),
             "resource": "https://containerregistry.azure.net",
             "token_type": "Bearer",
         }
@@ -105,10 +117,12 @@ class Upstream:
 
     def _throttled(self) -> int:
         """Take one call from a bucket that fills at the limit; return the seconds to wait where it is empty."""
+        now = time.monotonic()
+        if now < self._throttled_until:
+            return max(1, math.ceil(self._throttled_until - now))
         if not self.per_second:
             return 0
-        now = time.monotonic()
-        self._room = min(self.per_second, self._room + (now - self._at) * self.per_second)
+        self._room = min(self.per_second * _BURST_SECONDS, self._room + (now - self._at) * self.per_second)
         self._at = now
         if self._room < 1:
             return max(1, math.ceil((1 - self._room) / self.per_second))
@@ -147,7 +161,7 @@ class _Connection(asyncio.Protocol):
         self._data = b""
         arrived = time.monotonic()
         path = head.split(b" ", 2)[1].partition(b"?")[0].decode()
-        if self._upstream.delay_seconds and path != CONTROL:
+        if self._upstream.delay_seconds and not path.startswith("/bench/"):
             loop = asyncio.get_running_loop()
             loop.call_later(self._upstream.delay_seconds, self._answer, path, body, arrived)
         else:
@@ -155,7 +169,7 @@ class _Connection(asyncio.Protocol):
 
     def _answer(self, path: str, body: bytes, arrived: float) -> None:
         status, content, headers = self._upstream.answer(path, body)
-        if path != CONTROL:
+        if not path.startswith("/bench/"):
             self._upstream.calls.append((arrived, time.monotonic(), path, status))
         head = (
             f"HTTP/1.1 {status} Told\r\nContent-Type: application/json\r\nContent-Length: {len(content)}\r\n{headers}"
