@@ -3,7 +3,7 @@
 Standard input has one line of JSON: `urls` (one request is sent to each of them in turn), `at_once`, `count`; then one
 form body a line, which are used in turn. With `library` an ordinary client library (aiohttp) sends them, which costs
 more than the bare sockets used otherwise. Standard output gets one line of JSON: `seconds`, `milliseconds` of each
-request, `statuses`, `reasons`, `failed` (the places of the bodies that were refused); with `tokens`, the `token_ids` too.
+request, `statuses`, `reasons`, `failed` (the places of the refused bodies); with `tokens`, the `token_ids` too.
 """
 
 from __future__ import annotations

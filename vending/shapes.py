@@ -23,13 +23,11 @@ class Keywords:
 
 def written(value: Any) -> dict[str, Any]:
     """Return a dataclass as it is written in JSON, with those in its lists. Unlike `asdict`, it copies no value."""
-    return {name: _item(getattr(value, name)) for name in _names(value.__class__)}
-
-
-def _item(value: Any) -> Any:
-    if isinstance(value, list) and value and is_dataclass(value[0]):
-        return [written(item) for item in value]
-    return value
+    members = {name: getattr(value, name) for name in _names(value.__class__)}
+    for name, item in members.items():
+        if isinstance(item, list) and item and is_dataclass(item[0]):
+            members[name] = [written(entry) for entry in item]
+    return members
 
 
 @cache
