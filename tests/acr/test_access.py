@@ -220,6 +220,11 @@ def test_what_is_no_jwt_in_its_one_form_is_refused(text: str) -> None:
     assert refusal(text).reason is Reason.REGISTRY_RESPONSE_INVALID
 
 
+def test_signature_is_the_registrys_own_matter() -> None:
+    text = _parts().rpartition(".")[0]
+    assert check(f"{text}.xyz", scopes=PUSH, audiences=[HOST], now=NOW).token_id == "t-1"
+
+
 def test_absent_key_in_an_entry_is_not_read_as_nothing() -> None:
     with pytest.raises(Refusal):
         allowed([{"type": "repository"}])

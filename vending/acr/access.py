@@ -6,6 +6,7 @@ over TLS. What is checked is that the registry granted neither less nor more tha
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -45,6 +46,8 @@ class GrantWider(Refusal):
 _MOST_EXCESS: Final = 10
 MAX_TOKEN_CHARACTERS: Final = 6000
 """ACR's front takes 8 KiB of a header, and clients send the token in base64 with a user name (Azure/acr, issue 797)."""
+_SIGNATURE: Final = re.compile(r"[A-Za-z0-9_-]*")
+"""Nobody but the registry can check it; any other character would break the header that a client puts the token in."""
 _LONGEST_LIFE_SECONDS: Final = 10 * 86_400
 """ACR's tokens live for three hours at most; an expiry further away is not an expiry."""
 
@@ -52,9 +55,11 @@ _LONGEST_LIFE_SECONDS: Final = 10 * 86_400
 def decode(token: str) -> Mapping[str, Any]:
     """Read a registry token's claims without verifying it. Raises `Refusal` with `registry_response_invalid`."""
     try:
-        header, claims, _ = (decode_base64url(part) for part in token.split(".", 3))
-        json_object(header)
-        return json_object(claims)
+        header, claims, signature = token.split(".", 3)
+        if not _SIGNATURE.fullmatch(signature):
+            raise ValueError
+        json_object(decode_base64url(header))
+        return json_object(decode_base64url(claims))
     except ValueError:  # As are `EncodingError` and `NotJson`.
         raise Refusal(Reason.REGISTRY_RESPONSE_INVALID, "The registry sent a token that is not a JWT.") from None
 
