@@ -10,6 +10,7 @@ import base64
 import json
 import os
 import re
+import shlex
 import shutil
 import sys
 import urllib.parse
@@ -135,7 +136,7 @@ def main() -> None:
     STATE.mkdir(exist_ok=True)
     program = {"az": az, "azd": azd, "terraform": terraform, "docker": docker}[Path(sys.argv[0]).name]
     with (STATE / "calls").open("a") as calls:
-        calls.write(" ".join([Path(sys.argv[0]).name, *sys.argv[1:]]) + "\n")
+        calls.write(shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]) + "\n")
     answer = program(sys.argv[1:])
     if answer is not None:
         sys.stdout.write(answer if isinstance(answer, str) else json.dumps(answer))

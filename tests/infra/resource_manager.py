@@ -61,6 +61,11 @@ def host_name(site: str) -> str:
     return f"{site.rsplit('/', 1)[1]}.azurewebsites.net"
 
 
+def displayed(location: str) -> str:
+    """Give a region's name as App Service shows it: `West Europe`."""
+    return re.sub(r"(north|south|east|west|central)", r"\1 ", location).title()
+
+
 def kind_of(identifier: str) -> str:
     """Give the lower-case type that an id is of: `microsoft.web/sites`."""
     low = identifier.lower()
@@ -215,7 +220,7 @@ class ResourceManager:
         elif kind == "microsoft.insights/components":
             properties["ConnectionString"] = connection_string(identifier)
         elif kind == "microsoft.web/serverfarms":
-            shown["location"] = "West Europe"
+            shown["location"] = displayed(shown["location"])
         elif kind == "microsoft.web/sites":
             show_site(identifier, shown, properties)
         elif kind == "microsoft.insights/diagnosticsettings":
@@ -230,7 +235,7 @@ class ResourceManager:
 
 def show_site(identifier: str, shown: Body, properties: Body) -> None:
     """A site comes back with lower-case enumerations and without most of siteConfig, which is a resource of its own."""
-    shown["location"] = "West Europe"
+    shown["location"] = displayed(shown["location"])
     properties["defaultHostName"] = host_name(identifier)
     properties["serverFarmId"] = re.sub("(?i)/serverfarms/", "/serverfarms/", properties["serverFarmId"])
     properties["siteConfig"] = {

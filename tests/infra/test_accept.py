@@ -14,6 +14,7 @@ import pytest
 
 from devstack.registry.tokens import Rights
 from devstack.stack import Stack, Upstreams
+from tests.infra.test_commands import command_of, wrong
 from tests.infra.toolbox import ROOT, run
 from vending.errors import Reason
 
@@ -146,6 +147,11 @@ def test_every_claim_holds_where_all_is_well(stack: Stack, scm: str, tmp_path: P
     assert done.returncode == 0, done.stderr
     assert sum(seen.startswith("pass") for seen in found.values()) > 45
     assert [path.name for path in (tmp_path / "state").iterdir() if path.is_dir()] == []
+    for line in (tmp_path / "state" / "calls").read_text().splitlines():
+        if line.startswith("az "):
+            known = command_of(line.removeprefix("az "))
+            assert known, line
+            assert wrong(known, line.removeprefix(f"az {known}")) == [], line
     text = (tmp_path / "report.md").read_text()
     assert text.startswith("# Acceptance of acceptzz in westeurope\n")
     assert re.search(r"^\d+ pass, 0 fail, \d+ not checked$", text, re.MULTILINE)

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from tests.infra.arm_types import known_types
 from tests.infra.scenarios import SCENARIOS
-from tests.infra.toolbox import ROOT
+from tests.infra.toolbox import HERE, ROOT
 
 FILES = sorted((ROOT / "infra").glob("role-*.json"))
 LISTS = ("Actions", "NotActions", "DataActions", "NotDataActions", "AssignableScopes")
@@ -39,6 +40,19 @@ def test_each_has_what_the_command_asks_for(path: Path) -> None:
         assert re.fullmatch(r"/subscriptions/[0-9a-f-]{36}/resourceGroups/[\w-]+", scope)
     for action in definition["Actions"]:
         assert re.fullmatch(r"\*/read|Microsoft\.\w+(/\w+)*/(read|write|delete|\*|\w+/action)", action), action
+
+
+def test_every_action_was_read_somewhere() -> None:
+    """A misspelt action is refused, or worse, grants nothing: `actions.json` says where each was read."""
+    sources: dict[str, str] = json.loads((HERE / "actions.json").read_text())
+    named = {action for path in FILES for action in json.loads(path.read_text())["Actions"]} - {"*/read"}
+    assert named == set(sources)
+    published = {name.split("@")[0] for name in known_types()}
+    for action, source in sources.items():
+        if source == "verb of a published resource type":
+            kind, _, verb = action.rpartition("/")
+            assert kind.lower() in published, action
+            assert verb in {"write", "delete"}, action
 
 
 def test_deploying_covers_every_type_that_the_templates_write() -> None:

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.infra.scenarios import CREATED, DEFAULT, EVERYTHING, LANDING_ZONE, SCENARIOS, Scenario
+from tests.infra.scenarios import (
+    CREATED,
+    DEFAULT,
+    EVERYTHING,
+    GROUP,
+    LANDING_ZONE,
+    SCENARIOS,
+    SUBSCRIPTION,
+    Scenario,
+    registry_id,
+)
 from tests.infra.terraform import PROVIDERS, SCHEMA, Terraform, deployer
 from tests.infra.toolbox import HERE, TERRAFORM, run
 
@@ -197,10 +207,19 @@ def test_no_folder_but_an_example_configures_a_provider() -> None:
         assert bool(configures) == ("examples" in path.parts and path.name == "main.tf"), path
 
 
+@pytest.mark.parametrize("provider", PROVIDERS)
 @pytest.mark.parametrize("example", sorted(p.name for p in (TERRAFORM / "examples").iterdir()))
-def test_every_example_is_planned(tmp_path: Path, example: str) -> None:
-    with deployer(tmp_path / "run", root=f"terraform/examples/{example}") as terraform:
-        assert "will be created" in terraform.do("plan", "-input=false")
+def test_every_example_goes_through_its_life(tmp_path: Path, example: str, provider: str) -> None:
+    with deployer(tmp_path / "run", provider, root=f"terraform/examples/{example}") as terraform:
+        there = terraform.manager
+        there.seed(registry_id("contoso"))
+        if example == "private":  # the landing zone has the group already
+            there.seed(f"/subscriptions/{SUBSCRIPTION}/resourceGroups/{GROUP}")
+        terraform.do("apply", "-input=false", "-auto-approve")
+        again = terraform("plan", "-input=false", "-detailed-exitcode")
+        assert again.returncode == 0, again.stdout
+        terraform.do("destroy", "-input=false", "-auto-approve")
+        assert [name for name in there.left() if OWN_RULE not in name] == []
 
 
 def extremes(end: str, beyond: int = 0) -> dict[str, Any]:
