@@ -99,7 +99,7 @@ CATALOGUE: Final[Mapping[Reason, Entry]] = {
     Reason.DUPLICATE_PARAMETER: Entry(400, "invalid_request", "Send each parameter once."),
     Reason.MISSING_PARAMETER: Entry(400, "invalid_request", "Add the missing parameter."),
     Reason.CONFLICTING_TOKENS: Entry(
-        400, "invalid_request", "Send the subject token in the body or in the Authorization header, not two of them."
+        400, "invalid_request", "Send one subject token, either in the body or in the Authorization header."
     ),
     Reason.UNSUPPORTED_TOKEN_TYPE: Entry(400, "invalid_request", "Use a token type that this service supports."),
     Reason.BODY_TOO_LARGE: Entry(413, "invalid_request", "Send a body of at most 64 KiB."),
@@ -125,10 +125,12 @@ CATALOGUE: Final[Mapping[Reason, Entry]] = {
     Reason.AUDIENCE_MISMATCH: _token("Ask your platform for a token with this service's audience, and no other."),
     Reason.TOKEN_EXPIRED: _token("Ask your platform for a fresh token."),
     Reason.TOKEN_NOT_YET_VALID: _token("The token is not valid yet; check the clocks, and try again."),
-    Reason.TOKEN_LIFETIME_TOO_LONG: _token("Ask your platform for a token that lives shorter."),
-    Reason.CLAIM_MISSING: _token("Use a token that carries the missing claim."),
+    Reason.TOKEN_LIFETIME_TOO_LONG: _token("Ask your platform for a shorter-lived token."),
+    Reason.CLAIM_MISSING: _token("Use a token that has the missing claim."),
     Reason.CLAIM_INVALID: _token("Use a token whose claims have the types that RFC 7519 gives them."),
-    Reason.TOKEN_REPLAYED: _token("This token was used already; ask your platform for a fresh one for each request."),
+    Reason.TOKEN_REPLAYED: _token(
+        "This token has already been used; ask your platform for a fresh one for each request."
+    ),
     Reason.NO_MATCHING_RULE: Entry(400, "invalid_request", "No rule of the policy matches this token."),
     Reason.TRIGGER_REFUSED: Entry(
         400, "invalid_request", "Tokens of this trigger are refused unless a rule names the trigger itself."
@@ -158,7 +160,7 @@ CATALOGUE: Final[Mapping[Reason, Entry]] = {
         502, "server_error", "The registry granted less than the policy; the operator must give the identity the role."
     ),
     Reason.REGISTRY_GRANT_WIDER: Entry(
-        502, "server_error", "The registry granted more than was asked; nothing was handed out."
+        502, "server_error", "The registry granted more than was asked for; nothing was handed out."
     ),
     Reason.REGISTRY_RESPONSE_INVALID: Entry(502, "server_error", "The registry's answer could not be understood."),
     Reason.IDENTITY_REFUSED: Entry(
@@ -187,7 +189,7 @@ CATALOGUE: Final[Mapping[Reason, Entry]] = {
     ),
     Reason.DEADLINE_EXCEEDED: Entry(504, "temporarily_unavailable", "The request took too long; try again."),
     Reason.INTERNAL_ERROR: Entry(
-        500, "server_error", "An unexpected error happened; tell the operator the request_id."
+        500, "server_error", "An unexpected error occurred; tell the operator the request_id."
     ),
 }
 

@@ -71,7 +71,7 @@ def parse(*, query: str, content_type: str | None, body: bytes, authorization: s
     form = parse_form(body)
     for name in ("actor_token", "actor_token_type"):
         if name in form:
-            raise Refusal(Reason.MALFORMED_REQUEST, f"Leave out {name}: this service knows no delegation.")
+            raise Refusal(Reason.MALFORMED_REQUEST, f"Leave out {name}: this service does not support delegation.")
     _check_grant_type(form.get("grant_type"))
     token, in_header = _subject_token(_trimmed(form.get("subject_token", "")), authorization)
     _check_token_types(form)

@@ -106,7 +106,7 @@ class Readiness:
     issuers_in_trouble: _NotNegative
     reload_failure: Annotated[
         Literal["unreachable", "refused", "invalid"] | None,
-        _says("Why the last reload of the policy failed; null where it went well."),
+        _says("Why the last reload of the policy failed; null if it succeeded."),
     ]
 
 

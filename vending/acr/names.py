@@ -147,7 +147,7 @@ def _capitals(text: str, _: bool) -> str | None:
 def _slashes(text: str, _: bool) -> str | None:
     if text and all(text.split("/")):
         return None
-    return "has an empty part; parts are joined by single slashes, with none at the begin or the end"
+    return "has an empty part; parts are joined by single slashes, with none at the beginning or the end"
 
 
 def _characters(text: str, patterns: bool) -> str | None:

@@ -28,7 +28,7 @@ CONNECTION: Final[Mapping[Cause, str]] = {
     Cause.NO_ROUTE: "Give the app's network a route to the host (outbound rules, peering, private endpoint).",
     Cause.TIMED_OUT: "Let the app reach the host (outbound rules, its firewall), or find out why the server is slow.",
     Cause.RESET: "Something between hangs up: see the server's log, and firewalls that inspect TLS.",
-    Cause.NOT_HTTP: "Check host and port: what answers there is no web server.",
+    Cause.NOT_HTTP: "Check host and port: what answers there is not a web server.",
     Cause.BAD_CODING: "The server must honour Accept-Encoding: identity.",
     Cause.TLS_EXPIRED: "Renew the expired certificate, be it the server's, an intermediate's or the authority's.",
     Cause.TLS_NOT_YET_VALID: "Check the clock of this machine and that of whoever issued the certificate.",
@@ -38,7 +38,7 @@ CONNECTION: Final[Mapping[Cause, str]] = {
     Cause.TLS_WEAK: "Issue certificates with RSA keys of 2,048 bits or more, or EC keys, signed with SHA-256.",
     Cause.TLS_BAD_CHAIN: "Issue the certificate anew: for servers, by an authority that may sign it (basicConstraints, "
     "keyUsage, path length, name constraints).",
-    Cause.TLS_BAD_CERTIFICATE: "Look at what the server sends with openssl s_client, and issue its certificate anew.",
+    Cause.TLS_BAD_CERTIFICATE: "Look at what the server sends with openssl s_client, and reissue its certificate.",
     Cause.TLS_CLIENT_CERTIFICATE: "The service has no client certificate; let the server ask for none at this address.",
     Cause.TLS_NOT_SPOKEN: "Check the port: this one does not speak https.",
     Cause.TLS_HANDSHAKE: "The server must speak TLS 1.2 or 1.3 with forward secrecy.",
@@ -70,7 +70,7 @@ ALGORITHMS: Final = "List the algorithm that the issuer signs with under algorit
 ISSUER: Final[Mapping[Failure, str]] = {
     Failure.UNREACHABLE: ISSUER_CONNECTION[Cause.UNKNOWN],
     Failure.TIMED_OUT: ISSUER_CONNECTION[Cause.TIMED_OUT],
-    Failure.TOO_LARGE: "The answer is no discovery document or key set; check the issuer's URL.",
+    Failure.TOO_LARGE: "The answer is not a discovery document or key set; check the issuer's URL.",
     Failure.REDIRECT_REFUSED: "Redirects to another host are not followed; write the issuer that its tokens name.",
     Failure.BAD_STATUS: f"Check the issuer's URL; where a document needs a login, let everybody read it, {_OR_STATIC}.",
     Failure.BAD_ADDRESS: "The issuer must publish its keys at an https URL with a host name, without user name or "

@@ -154,7 +154,7 @@ def _register_replay(inner: Commands) -> None:
         formats=(*FORMATS[:2], "markdown"),
         summary="decide recorded requests again by this policy",
         description="Decide every recorded request again by POLICY, at the event's time: who would be refused now,\n"
-        "who would be granted, and what cannot be decided, since the event does not tell a claim that POLICY reads.",
+        "who would be granted, and what cannot be decided, because the event lacks a claim that POLICY reads.",
         exit_status="Exit status: 0 fine, 1 what --fail-on names is not empty, 2 the command cannot run as called.",
     )
     parser.add_argument("policy", metavar="POLICY", type=Path, help="a policy file or directory")
@@ -310,14 +310,17 @@ def _register_suggest(inner: Commands) -> None:
         formats=("text", "json"),
         summary="rules as narrow as what was refused, explained or matched in audit mode",
         description="Suggest one rule for each caller, as narrow as what was seen. A refused request may have been an\n"
-        "attack: read every suggestion before you take it over. Nothing is written into a policy.",
+        "attack: read every suggestion before you adopt it. Nothing is written into a policy.",
     )
     parser.add_argument(
-        "policy", metavar="POLICY", type=Path, nargs="?", help="the policy beside which they must be sound"
+        "policy", metavar="POLICY", type=Path, nargs="?", help="the policy that they must be sound with"
     )
     _add_events(parser)
     parser.add_argument(
-        "--all", action="store_true", dest="everyone", help="also pull requests, and strangers that came only once"
+        "--all",
+        action="store_true",
+        dest="everyone",
+        help="include pull requests, and unknown callers that came only once",
     )
 
 
@@ -331,9 +334,7 @@ def _suggest(arguments: argparse.Namespace) -> Report:
     sound = made if loaded is None else confirmed(loaded, made, time.time())
     dropped = len(made) - len(sound)
     text = rendered([suggestion.rule for suggestion in sound]) if sound else ""
-    notes = (
-        [line("A refused request may have been an attack. Read every rule before you take it over.")] if sound else []
-    )
+    notes = [line("A refused request may have been an attack. Read every rule before you adopt it.")] if sound else []
     if dropped:
         notes.append(line(f"{count(dropped, 'suggestion')} would not pass check --strict, and are left out."))
     return Report(

@@ -27,8 +27,8 @@ def register(commands: Commands) -> None:
         commands,
         "compile",
         run,
-        description="Merge *.yaml, *.yml and *.json of DIR (not of its subdirectories) into one JSON policy. Rules,\n"
-        "deny entries and maps may stand in any file; everything else, version included, in one of them. Each\n"
+        description="Merge *.yaml, *.yml and *.json in DIR (not in its subdirectories) into one JSON policy. Rules,\n"
+        "deny entries and maps may be in any file; everything else, version included, in one of them. Each\n"
         "entry keeps its file and line, and files that the policy names are written into it. Nothing is written\n"
         "if DIR has errors.",
     )

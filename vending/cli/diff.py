@@ -28,8 +28,8 @@ def register(commands: Commands) -> None:
         "diff",
         run,
         formats=(*FORMATS, "markdown"),
-        description="Say what NEW grants and OLD did not, and the reverse, each with an example that the evaluator\n"
-        "confirms. Policies that are written differently and grant the same differ in nothing.",
+        description="Show what NEW grants and OLD did not, and the reverse, each with an example that the evaluator\n"
+        "confirms. Policies that are written differently but grant the same show no difference.",
         exit_status="Exit status: 0 nothing grew, 1 access grew, 2 the command cannot run as it was called.",
     )
     parser.add_argument("old", metavar="OLD", type=Path, help="a policy file or directory")

@@ -38,7 +38,7 @@ def register(commands: Commands) -> None:
         description="Check, with the app's settings in the environment: the policy; each issuer's discovery document\n"
         "and keys; a token of each identity; for each registry the exchange, and a probe of what the rules\n"
         "grant. It changes nothing, and shows no token. What it looks at goes to standard error as it happens.",
-        exit_status="Exit status: 0 all is well (warnings are no trouble), 1 something must be fixed, 2 the command "
+        exit_status="Exit status: 0 all is well (warnings allowed), 1 something must be fixed, 2 the command "
         "cannot run as it was called.",
     )
     parser.add_argument(

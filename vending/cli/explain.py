@@ -100,7 +100,9 @@ def register(commands: Commands) -> None:
     source.add_argument("--token", metavar="FILE", help="an OIDC token, which is not verified; - is standard input")
     parser.add_argument("--issuer", metavar="NAME", help="the issuer's name; default: the one that the claim iss names")
     parser.add_argument("--registry", metavar="NAME", help="the registry, by name or host; default: the only one")
-    parser.add_argument("--scope", metavar="SCOPES", help="what is asked for; default: everything that can be listed")
+    parser.add_argument(
+        "--scope", metavar="SCOPES", help="the requested scopes; default: everything that can be listed"
+    )
     parser.add_argument(
         "--at", metavar="TIME", type=_time, help="decide as of 2027-06-30 or 2027-06-30T12:00:00Z; default: now"
     )

@@ -62,7 +62,7 @@ def build_parser(complete: Collection[str] = COMMANDS.keys()) -> argparse.Argume
     """
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
-        description="Check, test and explain policies of ACR Token Vending; examine what it talks to.",
+        description="Check, test and explain policies of ACR Token Vending; diagnose a deployment.",
         epilog=f"{EXIT_STATUS} `{PROGRAM} COMMAND --help` explains each command.",
         allow_abbrev=False,
     )
@@ -71,7 +71,7 @@ def build_parser(complete: Collection[str] = COMMANDS.keys()) -> argparse.Argume
         "--print-completion",
         choices=_SHELLS,
         action=_PrintCompletion,
-        help="print a completion script for a shell, to be read by its start-up file",
+        help="print a completion script for a shell, to be sourced by its start-up file",
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
     for name, command in COMMANDS.items():

@@ -76,9 +76,7 @@ def _check_not_before(claims: Claims, issuer: Issuer, now: float) -> None:
 
 def _check_issued_at(claims: Claims, issuer: Issuer, now: float) -> None:
     if now < _date(claims, "iat") - SKEW_SECONDS:
-        raise Refusal(
-            Reason.TOKEN_NOT_YET_VALID, "The token's iat lies in the future; check the clocks, and try again."
-        )
+        raise Refusal(Reason.TOKEN_NOT_YET_VALID, "The token's iat is in the future; check the clocks, and try again.")
 
 
 def _check_lifetime(claims: Claims, issuer: Issuer, now: float) -> None:

@@ -30,14 +30,14 @@ def case_escape(subject: LintedEntry) -> Findings:
                     Lint.CASE_ESCAPE,
                     clause.place(number),
                     f"the names in {clause.key} may come in any case, and {value!r} is compared with case, so another "
-                    "spelling escapes; exclude by an id, or turn it around and admit what is right",
+                    "spelling escapes; exclude by an id, or invert the condition and admit the right values",
                 )
             elif not value.isascii() and any(name in issuer.preset.folded for issuer in subject.issuers):
                 yield finding(
                     Lint.CASE_ESCAPE,
                     clause.place(number),
                     f"case is ignored for the letters a to z alone, so another spelling of {value!r} escapes; exclude "
-                    "by an id, or turn it around and admit what is right",
+                    "by an id, or invert the condition and admit the right values",
                 )
 
 

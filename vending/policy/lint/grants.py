@@ -228,7 +228,7 @@ def image_reference(rule: RuleEntry, view: View, now: float) -> Findings:
             yield finding(
                 Lint.IMAGE_REFERENCE,
                 location,
-                f"{text!r} begins with a registry's host, and no repository of a registry is called so; write {rest!r}",
+                f"{text!r} begins with a registry's host, and no repository has such a name; write {rest!r}",
             )
 
 

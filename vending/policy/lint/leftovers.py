@@ -34,7 +34,7 @@ def unused(view: View, now: float) -> Findings:
                 yield finding(
                     Lint.UNUSED,
                     (section, name),
-                    f"nothing uses {name!r} of {section}; remove it, or write it where it was meant for",
+                    f"nothing uses {name!r} of {section}; remove it, or use it where it was meant to be used",
                     at_key=True,
                 )
 
