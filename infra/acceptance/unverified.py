@@ -23,7 +23,7 @@ SETTLED = {
     "The body of the 401 for an ARM-audience token where ARM is disabled": "refused as documented: `registry_refused`",
     "How many scopes one request may have": "as many scopes as one request may have",
     "Whether an access token can be traded": "an access token cannot be traded",
-    "The life of a token that a client gets": "a token that a client gets by trading",
+    "The lifetime of a token that a client gets": "a token that a client gets by trading",
     "A JWK set for ACR's tokens": "the registry publishes no keys",
     "Whether a first push needs the repository": "docker logs in, pushes a first image",
 }

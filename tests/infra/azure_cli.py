@@ -164,7 +164,8 @@ class AzureCli:
             raise Failure(f"(AuthorizationFailed) The client does not have authorization over {group_of(identifier)}.")
 
     def delete(self, identifiers: list[str]) -> None:
-        for identifier in sorted(identifiers, key=lambda each: each.count("/"), reverse=True):
+        """Delete from the leaves; in which order Azure takes locks is written nowhere, so they go last here."""
+        for identifier in sorted(identifiers, key=lambda each: ("/locks/" in each, -each.count("/"))):
             try:
                 self.manager.handle("DELETE", identifier, {})
             except Refusal as refusal:

@@ -219,6 +219,26 @@ def test_a_right_is_taken_off_a_locked_registry(azure: AzureCli, stack: Stack, t
     assert [name for name in azure.manager.resources if name.endswith("/locks/holds-images")]
 
 
+@needs_bicep
+def test_what_was_deployed_goes_away_and_leaves_nothing(azure: AzureCli, stack: Stack, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "infra", tmp_path / "infra")
+    given = parameters(newRegistryName="'fresh'", newRegistryAccess="{ push: ['apps/'] }")
+    (tmp_path / "infra" / "bicep" / "main.bicepparam").write_text(given)
+    section = PAGE[PAGE.index("\n## Removing\n") :]
+    commands = [line.strip() for line in section.splitlines() if line.startswith("   az ")]
+    lift, *remove = [line.replace("<registry>", "fresh") for line in commands]
+    deploy = block("With `az`", 1).splitlines()[-1]
+    environment = prepared(tmp_path, stack, given)
+    with on_the_path(azure, tmp_path / "bin"):
+        register_providers(azure, tmp_path, environment)
+        assert shell(f"az login\n{deploy}", tmp_path, environment).returncode == 0
+        assert azure.manager.left()
+        assert "ScopeLocked" in shell("\n".join(remove), tmp_path, environment).stderr
+        done = shell("\n".join([lift, *remove]), tmp_path, environment)
+    assert done.returncode == 0, done.stderr
+    assert azure.manager.left() == set()
+
+
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_the_page_leads_to_a_token_with_terraform(
     stack: Stack, repository: Path, tmp_path: Path, provider: str
