@@ -42,6 +42,7 @@ EVENTS_NOT_PROVOKED = {
     "replay_store_refused": "the table or the role would have to be taken away; roles take minutes to change",
     "replay_purge_failed": "storage would have to fail",
     "claim_not_given_back": "storage would have to fail between two calls of one request",
+    "misconfigured": "the app would have to be deployed with a wrong setting",
     "internal_error": "it would be a bug",
 }
 
