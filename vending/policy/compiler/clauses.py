@@ -107,6 +107,21 @@ class Clauses:
 
 
 @dataclass(frozen=True, slots=True)
+class _Claim:
+    """A claim as one provider sends it, with the conditions on it that have been compiled.
+
+    `compiled` is keyed by a text, or by the types and values of anything else: Python holds 1 and True for equal.
+    """
+
+    key: str
+    path: ClaimPath
+    preset: str
+    kind: ClaimType | None
+    folds: bool
+    compiled: dict[object, Condition]
+
+
+@dataclass(frozen=True, slots=True)
 class _Piece:
     """Conditions as they are written, and where."""
 
@@ -121,8 +136,8 @@ class ClauseCompiler:
     named: Mapping[str, NamedConditionModel]
     lists: Mapping[str, list[Scalar]]
     findings: list[Finding] = field(default_factory=list)
-    _paths: dict[str, ClaimPath] = field(default_factory=dict)
-    _cache: dict[tuple[object, ...], Condition] = field(default_factory=dict)
+    _claims: dict[tuple[int, str], _Claim] = field(default_factory=dict)
+    _compiled: dict[tuple[str, bool], dict[object, Condition]] = field(default_factory=dict)
 
     def compile(self, entry: RuleModel | DenyModel, path: Location, provider: Provider) -> Clauses:
         """Compile all conditions that an entry has or uses, for callers of one provider."""
@@ -191,50 +206,62 @@ class ClauseCompiler:
     def _compile(
         self, conditions: Mapping[str, ConditionValue], path: Location, provider: Provider
     ) -> tuple[Condition, ...]:
-        compiled = [self._condition(key, value, (*path, key), provider) for key, value in conditions.items()]
+        compiled = [self._condition(key, value, path, provider) for key, value in conditions.items()]
         return tuple([condition for condition in compiled if condition is not None])
 
     def _condition(self, key: str, value: ConditionValue, path: Location, provider: Provider) -> Condition | None:
-        claim = self._path(key, path)
+        claim = self._claims.get((id(provider), key)) or self._claim(key, path, provider)
         if claim is None:
             return None
-        if isinstance(value, Absent):
-            return self._cache.setdefault((key, Absent), compile_absent(key, claim))
         if isinstance(value, InList):
-            return self._listed(key, claim, value.name, path, provider)
-        values = value if isinstance(value, list) else [value]
-        return self._compiled(key, claim, values, path, provider, one=not isinstance(value, list))
+            return self._listed(claim, value.name, (*path, key))
+        if isinstance(value, Absent):
+            return claim.compiled.setdefault(Absent, compile_absent(key, claim.path))
+        return self._values(claim, value, path, key)
 
-    def _listed(self, key: str, claim: ClaimPath, name: str, path: Location, provider: Provider) -> Condition | None:
+    def _claim(self, key: str, path: Location, provider: Provider) -> _Claim | None:
+        try:
+            at = parse_key(key)
+        except ValueError as error:
+            self._add((*path, key), Code.POINTER, f"{key!r} names no claim: {error}", at_key=True)
+            return None
+        folds = at in provider.folded
+        compiled = self._compiled.setdefault((key, folds), {})
+        claim = _Claim(key, at, provider.preset.name, provider.type_of(at), folds, compiled)
+        return self._claims.setdefault((id(provider), key), claim)
+
+    def _listed(self, claim: _Claim, name: str, place: Location) -> Condition | None:
         if name not in self.lists:
             known = ", ".join(sorted(self.lists)[:20]) or "none"
-            self._add((*path, "in"), Code.REFERENCE, f"unknown list {name!r}; expected one of {known}")
+            self._add((*place, "in"), Code.REFERENCE, f"unknown list {name!r}; expected one of {known}")
             return None
-        return self._compiled(key, claim, self.lists[name], ("lists", name), provider, one=False)
+        return self._values(claim, self.lists[name], ("lists",), name)
 
-    def _compiled(
-        self, key: str, claim: ClaimPath, values: list[Scalar], path: Location, provider: Provider, *, one: bool
-    ) -> Condition:
-        kind = provider.type_of(claim)
-        for number, item in enumerate(values) if kind is not None and not all(map(kind.accepts, values)) else ():
-            if kind is not None and not kind.accepts(item):
+    def _values(self, claim: _Claim, value: Scalar | list[Scalar], path: Location, key: str) -> Condition:
+        """Compile the values of one condition; they are written at `key` below `path`."""
+        one = not isinstance(value, list)
+        values = value if isinstance(value, list) else [value]
+        if claim.kind is not None and not all(map(claim.kind.accepts, values)):
+            self._check_types(claim, values, (*path, key), one=one)
+        cached = value if isinstance(value, str) else (*map(type, values), *values)
+        compiled = claim.compiled.get(cached)
+        if compiled is None:
+            try:
+                compiled = claim.compiled[cached] = compile_condition(claim.key, claim.path, values, folds=claim.folds)
+            except ValueError:
+                usable = self._usable(values, (*path, key), one=one)
+                compiled = compile_condition(claim.key, claim.path, usable, folds=claim.folds)
+        return compiled
+
+    def _check_types(self, claim: _Claim, values: list[Scalar], path: Location, *, one: bool) -> None:
+        for number, item in enumerate(values):
+            if claim.kind is not None and not claim.kind.accepts(item):
                 self._add(
                     path if one else (*path, number),
                     Code.CLAIM_TYPE,
-                    f"{key} is {kind.value} in tokens of {provider.preset.name}, and this is not; "
-                    + ("put quotes around it" if kind is ClaimType.TEXT else f"write {kind.value}"),
+                    f"{claim.key} is {claim.kind.value} in tokens of {claim.preset}, and this is not; "
+                    + ("put quotes around it" if claim.kind is ClaimType.TEXT else f"write {claim.kind.value}"),
                 )
-        folds = claim in provider.folded
-        # Python holds 1 and True for equal, so the key of the cache has their types.
-        cached = (key, folds, *((type(item), item) for item in values))
-        compiled = self._cache.get(cached)
-        if compiled is None:
-            try:
-                compiled = self._cache[cached] = compile_condition(key, claim, values, folds=folds)
-            except ValueError:
-                usable = self._usable(values, path, one=one)
-                compiled = compile_condition(key, claim, usable, folds=folds)
-        return compiled
 
     def _usable(self, values: list[Scalar], path: Location, *, one: bool = False) -> list[Scalar]:
         """Report every value with a wrong pattern, and return the others; a condition left without any pins."""
@@ -247,15 +274,6 @@ class ClauseCompiler:
             except ValueError as error:
                 self._add(path if one else (*path, number), Code.PATTERN, str(error))
         return usable
-
-    def _path(self, key: str, path: Location) -> ClaimPath | None:
-        claim = self._paths.get(key)
-        if claim is None:
-            try:
-                claim = self._paths[key] = parse_key(key)
-            except ValueError as error:
-                self._add(path, Code.POINTER, f"{key!r} names no claim: {error}", at_key=True)
-        return claim
 
 
 def _when(part: tuple[NamedConditionModel, Location]) -> Iterator[_Piece]:

@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice, product
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from vending.acr.scope import CATALOG, Scope, repository
@@ -75,11 +76,7 @@ def find_contradictions(policy: Policy) -> Iterator[Contradiction]:
 
 def _without_never(rules: IssuerRules) -> IssuerRules:
     denies = [deny for deny in rules.denies if deny.section == "deny" and deny.enabled]
-    return replace(rules, denies_by_condition=Index(denies, _when, other_types_hold=True))
-
-
-def _when(deny: Deny) -> list[tuple[Condition, ...]]:
-    return [(condition,) for condition in deny.when]
+    return replace(rules, denies_by_condition=Index(denies, attrgetter("when"), other_types_hold=True))
 
 
 def _contradiction(policy: Policy, preset: Preset, issuer: str, rule: Rule, never: Deny) -> Contradiction | None:

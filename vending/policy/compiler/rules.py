@@ -14,7 +14,7 @@ from vending.oidc.claim_path import ClaimPath, write_key
 from vending.policy.compiler.clauses import ANY_PROVIDER, ClauseCompiler, Clauses, Provider
 from vending.policy.engine.conditions import Condition, compact
 from vending.policy.engine.globs import Glob, has_substance
-from vending.policy.engine.index import Index
+from vending.policy.engine.index import Clause, Index
 from vending.policy.engine.pattern_index import PatternIndex
 from vending.policy.engine.policy import ALWAYS, Alternative, Deny, Grant, IssuerRules, Rule, Section, Span
 from vending.policy.engine.repositories import Entry, Maps, RepositoryError, Template, compile_entry, compile_plain
@@ -102,7 +102,7 @@ class RuleCompiler:
             if clauses.complete and (clauses.when or clauses.when_any):
                 self._check_pinned(clauses, (*path, "when" if rule.when else "when_any"), issuer, provider)
             self._check_prefix_free(rule, grants, path, provider)
-            identity = tuple(condition for condition in clauses.when if condition.path in provider.identity)
+            identity = tuple([condition for condition in clauses.when if condition.path in provider.identity])
             yield Rule(
                 name=rule.name,
                 issuer=issuer,
@@ -123,6 +123,8 @@ class RuleCompiler:
 
     def _issuers(self, issuer: str | list[str], path: Location) -> list[str]:
         """Return the issuers that exist, each once."""
+        if isinstance(issuer, str) and issuer in self._providers:
+            return [issuer]
         named: list[str] = []
         for number, name in enumerate(as_list(issuer)):
             place = (*path, "issuer", number) if isinstance(issuer, list) else (*path, "issuer")
@@ -154,12 +156,11 @@ class RuleCompiler:
 
     def _check_prefix_free(self, rule: RuleModel, grants: Iterable[Grant], path: Location, provider: Provider) -> None:
         """Refuse patterns behind a whole path whose values may lie below one another."""
-        texts = {
-            template.text
-            for grant in grants
-            for template in grant.templates
-            if template.must_be_prefix_free not in {None, *provider.prefix_free}
-        }
+        templates = [template for grant in grants for template in grant.templates]
+        if not templates:
+            return
+        allowed = {None, *provider.prefix_free}
+        texts = {template.text for template in templates if template.must_be_prefix_free not in allowed}
         for number, grant in enumerate(rule.grant) if texts else ():
             for position, text in enumerate(grant.repositories or ()):
                 if text in texts:
@@ -394,18 +395,20 @@ def _reads(rules: Iterable[Rule], denies: Iterable[Deny], refused: Iterable[Cond
     return tuple(sorted(map(write_key, paths)))
 
 
-def _clauses_of_rule(rule: Rule) -> list[tuple[Condition, ...]]:
-    clauses = [(condition,) for condition in rule.when]
-    return clauses + [_one_of_each(one.conditions for one in group) for group in rule.when_any]
+def _clauses_of_rule(rule: Rule) -> Sequence[Clause]:
+    if not rule.when_any:
+        return rule.when
+    return [*rule.when, *(_one_of_each(one.conditions for one in group) for group in rule.when_any)]
 
 
-def _identity_of_rule(rule: Rule) -> list[tuple[Condition, ...]]:
-    clauses = [(condition,) for condition in rule.identity]
-    return clauses + [_one_of_each(one.identity for one in group) for group in rule.when_any]
+def _identity_of_rule(rule: Rule) -> Sequence[Clause]:
+    if not rule.when_any:
+        return rule.identity
+    return [*rule.identity, *(_one_of_each(one.identity for one in group) for group in rule.when_any)]
 
 
-def _clauses_of_deny(deny: Deny) -> list[tuple[Condition, ...]]:
-    return [(condition,) for condition in deny.when]
+def _clauses_of_deny(deny: Deny) -> Sequence[Clause]:
+    return deny.when
 
 
 def _one_of_each(alternatives: Iterable[Sequence[Condition]]) -> tuple[Condition, ...]:

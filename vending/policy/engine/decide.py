@@ -91,7 +91,7 @@ def evaluate(
     given: dict[str | None, set[str]] = {}
     for gift in given_by:
         given.setdefault(gift.name, set()).update(gift.actions)
-    denies = denies_in_force(rules, claims.claims, registry, now) if given else ()
+    denies = denies_in_force(rules, claims.claims, registry, now) if given and rules.denies else ()
     limit = policy.limits.max_scopes if scopes is None else len(given)
     taken, left = _take_away(given, denies, rules.denied_names, limit) if denies else ([], given)
     return Evaluation(registry, scopes, matched, given_by, taken, given, left, overflows=len(left) > limit)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from vending.acr.scope import CATALOG_ACTION
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Sequence
 
     from vending.acr.scope import Scope
     from vending.oidc.types import Claims
@@ -36,40 +36,46 @@ class Loss(NamedTuple):
     actions: tuple[str, ...]
 
 
-def gifts(rule: Rule, registry: str, asked: Sequence[Scope] | None, claims: Claims) -> Iterator[Gift]:
+def gifts(rule: Rule, registry: str, asked: Sequence[Scope] | None, claims: Claims) -> list[Gift]:
     """Say what a rule gives of the scopes asked for in a registry; None asks for all that is named one by one.
 
     Each pattern is matched once for each repository.
     """
+    given: list[Gift] = []
     for grant in rule.grants:
-        if grant.registry == registry:
-            yield from _listed(rule, grant, claims) if asked is None else _asked(rule, grant, asked, claims)
+        if grant.registry != registry:
+            continue
+        if asked is None:
+            given += _listed(rule, grant, claims)
+        else:
+            _add_asked(given, rule, grant, asked, claims)
+    return given
 
 
-def _asked(rule: Rule, grant: Grant, asked: Sequence[Scope], claims: Claims) -> Iterator[Gift]:
+def _add_asked(given: list[Gift], rule: Rule, grant: Grant, asked: Sequence[Scope], claims: Claims) -> None:
     reaches: list[Reach] | None = None
     for scope in asked:
         if scope.is_catalog:
             if grant.catalog:
-                yield Gift(rule, grant, None, (CATALOG_ACTION,))
+                given.append(Gift(rule, grant, None, (CATALOG_ACTION,)))
             continue
-        actions = tuple(action for action in scope.actions if action in grant.actions)
+        actions = scope.actions
+        if actions != grant.actions:
+            actions = tuple([action for action in actions if action in grant.actions])
         if not actions:
             continue
         name = scope.name
-        if not grant.covers(name):
+        if name not in grant.names and not grant.covers(name):
             if reaches is None:
                 reaches = [template.reach(claims) for template in grant.templates]
             if not any(name in reach.names or any(glob.matches(name) for glob in reach.globs) for reach in reaches):
                 continue
-        yield Gift(rule, grant, name, actions)
+        given.append(Gift(rule, grant, name, actions))
 
 
-def _listed(rule: Rule, grant: Grant, claims: Claims) -> Iterator[Gift]:
-    actions = tuple(action for action in grant.actions if action in LISTED_ACTIONS)
-    if actions:
-        for name in listed_names(grant, claims):
-            yield Gift(rule, grant, name, actions)
+def _listed(rule: Rule, grant: Grant, claims: Claims) -> list[Gift]:
+    actions = tuple([action for action in grant.actions if action in LISTED_ACTIONS])
+    return [Gift(rule, grant, name, actions) for name in listed_names(grant, claims)] if actions else []
 
 
 def listed_names(grant: Grant, claims: Claims) -> list[str]:

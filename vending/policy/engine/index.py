@@ -4,8 +4,9 @@ that cannot hold, and what it returns is evaluated in full.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
 from vending.oidc.claim_path import ClaimPath, fold, lookup
@@ -24,7 +25,9 @@ def _key(value: Scalar) -> _Key:
     return value if isinstance(value, str) else (type(value), value)
 
 
-def _keys(condition: Condition) -> list[_Key]:
+def _keys(condition: Condition) -> Collection[_Key]:
+    if not condition.integers and not condition.booleans:
+        return condition.literals
     return [*condition.literals, *map(_key, condition.integers), *map(_key, condition.booleans)]
 
 
@@ -69,8 +72,8 @@ class _Shelf(Generic[T]):
         return tuple(found.values())
 
 
-Clauses: TypeAlias = "Iterable[Sequence[Condition]]"
-"""Conditions that must hold, each alone or as one of several alternatives, of which one must hold."""
+Clause: TypeAlias = "Condition | tuple[Condition, ...]"
+"""What must hold: a condition, or one of several alternatives, of which at least one must hold."""
 
 
 class Index(Generic[T]):
@@ -82,31 +85,27 @@ class Index(Generic[T]):
     """
 
     def __init__(
-        self, entries: Iterable[T], clauses_of: Callable[[T], Clauses], *, other_types_hold: bool = False
+        self, entries: Iterable[T], clauses_of: Callable[[T], Sequence[Clause]], *, other_types_hold: bool = False
     ) -> None:
-        # Only text is filed where other types hold: a condition without text would hold for any text.
-        def is_usable(clause: Sequence[Condition]) -> bool:
-            if other_types_hold and not all(c.literals for c in clause):
-                return False
-            return clause[0].is_literal if len(clause) == 1 else bool(clause) and all(c.is_literal for c in clause)
-
-        usable = [(entry, [clause for clause in clauses_of(entry) if is_usable(clause)]) for entry in entries]
-        frequency = Counter(
-            (c.path, key) for _, clauses in usable for clause in clauses for c in clause for key in _keys(c)
-        )
+        considered = [(entry, clauses_of(entry)) for entry in entries]
+        weights = _weights((clauses for _, clauses in considered), other_types_hold=other_types_hold)
         filed: dict[tuple[ClaimPath, bool], list[tuple[T, Condition]]] = {}
         always: list[T] = []
         self._repeats = False
-        for entry, clauses in usable:
-            if not clauses:
+        for entry, clauses in considered:
+            rarest, least = None, math.inf
+            for clause in clauses:
+                weight = sum(map(weights, clause)) if isinstance(clause, tuple) else weights(clause)
+                if weight < least and clause:
+                    rarest, least = clause, weight
+            if rarest is None:
                 always.append(entry)
-                continue
-            rarest = clauses[0]
-            if len(clauses) > 1:
-                rarest = min(clauses, key=lambda some: sum(frequency[c.path, key] for c in some for key in _keys(c)))
-            self._repeats = self._repeats or len(rarest) > 1
-            for condition in rarest:
-                filed.setdefault((condition.path, condition.folds), []).append((entry, condition))
+            elif isinstance(rarest, tuple):
+                self._repeats = self._repeats or len(rarest) > 1
+                for condition in rarest:
+                    filed.setdefault((condition.path, condition.folds), []).append((entry, condition))
+            else:
+                filed.setdefault((rarest.path, rarest.folds), []).append((entry, rarest))
         self._always = tuple(always)
         self._shelves = tuple(
             _Shelf(path, listed, folds=folds, other_types_hold=other_types_hold)
@@ -126,3 +125,23 @@ class Index(Generic[T]):
         An entry that is filed under several alternatives may be in several groups.
         """
         return [self._always, *(shelf.find(claims) for shelf in self._shelves)]
+
+
+def _weights(clauses: Iterable[Sequence[Clause]], *, other_types_hold: bool) -> Callable[[Condition], float]:
+    """Return how often the values of a condition are required in all; infinity for one that files nothing.
+
+    Rules share most of their conditions, so each is looked at once.
+    """
+    required = [c for some in clauses for clause in some for c in (clause if isinstance(clause, tuple) else (clause,))]
+    uses = Counter(map(id, required))
+    usable: list[tuple[int, Collection[_Key], dict[_Key, int]]] = []
+    frequency: dict[ClaimPath, dict[_Key, int]] = {}
+    for condition in {id(condition): condition for condition in required}.values():
+        # Only text is filed where other types hold: a condition without text would hold for any text.
+        if condition.is_literal and (condition.literals or not other_types_hold):
+            own, keys, counts = id(condition), _keys(condition), frequency.setdefault(condition.path, {})
+            usable.append((own, keys, counts))
+            for key in keys:
+                counts[key] = counts.get(key, 0) + uses[own]
+    weights = {own: sum([counts[key] for key in keys]) for own, keys, counts in usable}
+    return lambda condition: weights.get(id(condition), math.inf)

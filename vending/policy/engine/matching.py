@@ -23,7 +23,11 @@ def is_in_force(span: Span, now: float) -> bool:
 
 def active_triggers(rules: IssuerRules, claims: Claims) -> frozenset[int]:
     """Return which of the issuer's refused triggers a token has; a claim of an unexpected type counts as one."""
-    if all(condition.test(claims) not in {_HOLDS, _OTHER_TYPE} for condition in rules.refused_any):
+    for condition in rules.refused_any:
+        state = condition.test(claims)
+        if state is _HOLDS or state is _OTHER_TYPE:
+            break
+    else:
         return _NOTHING
     return frozenset(
         number for number, condition in enumerate(rules.refused) if condition.test(claims) in {_HOLDS, _OTHER_TYPE}
@@ -38,8 +42,11 @@ def rule_holds(rule: Rule, claims: Claims) -> bool:
     for group in rule.when_any:
         if not any(alternative_holds(alternative, claims) for alternative in group):
             return False
-    # An exclusion that cannot be judged excludes too: its claim is missing, or of another type.
-    return not rule.unless or all(condition.test(claims) is _FAILS for condition in rule.unless)
+    for condition in rule.unless:
+        # An exclusion that cannot be judged excludes too: its claim is missing, or of another type.
+        if condition.test(claims) is not _FAILS:
+            return False
+    return True
 
 
 def alternative_holds(alternative: Alternative, claims: Claims) -> bool:
