@@ -17,7 +17,15 @@ from vending.policy.engine.globs import Glob, has_substance
 from vending.policy.engine.index import Clause, Index
 from vending.policy.engine.pattern_index import PatternIndex
 from vending.policy.engine.policy import ALWAYS, Alternative, Deny, Grant, IssuerRules, Rule, Section, Span
-from vending.policy.engine.repositories import Entry, Maps, RepositoryError, Template, compile_entry, compile_plain
+from vending.policy.engine.repositories import (
+    Entry,
+    Maps,
+    RepositoryError,
+    Template,
+    compile_entry,
+    compile_plain,
+    index_of_many,
+)
 from vending.policy.language.dates import not_a_moment
 from vending.policy.language.fields import as_list, moment
 from vending.policy.language.models import DenyModel, GrantModel, PolicyModel, RuleModel
@@ -28,9 +36,6 @@ if TYPE_CHECKING:
     from vending.policy.language.document import Document
 
 T = TypeVar("T")
-
-_MANY: Final = 16
-"""Patterns of one grant beyond which an index beats trying each."""
 
 _DAY: Final = datetime.timedelta(days=1)
 
@@ -279,7 +284,7 @@ class RuleCompiler:
             tuple(globs),
             self._shared(tuple(filled)),
             grant.catalog,
-            PatternIndex([(True, (), globs)]) if len(globs) > _MANY else None,
+            index_of_many(globs),
         )
 
     def _entry(self, text: str, path: Location, *, templates: bool) -> Entry | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from vending.acr.scope import Scope, repository
 from vending.errors import Reason
-from vending.policy.engine.granting import Gift, Loss, gifts, has_patterns, losses
+from vending.policy.engine.granting import MAX_LISTED, Asked, Gift, Losses, gifts, has_patterns
 from vending.policy.engine.hints import describe, hints
 from vending.policy.engine.matching import active_triggers, deny_holds, is_exempt, is_in_force, rule_holds
 
@@ -57,15 +57,16 @@ class Matched(NamedTuple):
 class Evaluation(NamedTuple):
     """What the three steps found: the rules that match, what they grant, and what denies take away of that.
 
-    `given` is what rules grant, `left` what remains; both by repository (None: the catalog). `overflows` says that more
-    is left than one request may ask for; then not all was looked at.
+    `denies` are the names of the entries that took something away. `given` is what rules grant, `left` what remains;
+    both by repository (None: the catalog). `overflows` says that more is left than one request may ask for; then not
+    all was looked at.
     """
 
     registry: str
-    asked: tuple[Scope, ...] | None
+    asked: Asked | None
     matched: Matched
     gifts: list[Gift]
-    losses: list[Loss]
+    denies: set[str]
     given: dict[str | None, set[str]]
     left: dict[str | None, set[str]]
     overflows: bool
@@ -87,14 +88,19 @@ def evaluate(
     """Find which rules match, what they grant, and what denies take away. Takes what `decide` takes."""
     rules = policy.rules[claims.issuer]
     matched = _match(rules, claims.claims, now)
-    given_by = [gift for rule in matched.enforced for gift in gifts(rule, registry, scopes, claims.claims)]
+    asked = None if scopes is None else Asked(scopes)
     given: dict[str | None, set[str]] = {}
-    for gift in given_by:
-        given.setdefault(gift.name, set()).update(gift.actions)
+    given_by: list[Gift] = []
+    for rule in matched.enforced:
+        for gift in gifts(rule, registry, asked, claims.claims):
+            given_by.append(gift)
+            given.setdefault(gift.name, set()).update(gift.actions)
+        if asked is None and len(given) > MAX_LISTED:
+            return Evaluation(registry, asked, matched, given_by, set(), given, given, overflows=True)
     denies = denies_in_force(rules, claims.claims, registry, now) if given and rules.denies else ()
-    limit = policy.limits.max_scopes if scopes is None else len(given)
-    taken, left = _take_away(given, denies, rules.denied_names, limit) if denies else ([], given)
-    return Evaluation(registry, scopes, matched, given_by, taken, given, left, overflows=len(left) > limit)
+    limit = policy.limits.max_scopes if asked is None else len(given)
+    taken, left = _take_away(given, denies, rules.denied_names, limit) if denies else (set(), given)
+    return Evaluation(registry, asked, matched, given_by, taken, given, left, overflows=len(left) > limit)
 
 
 # --- Which rules match ------------------------------------------------------------------------------------------------
@@ -129,19 +135,18 @@ def denies_in_force(rules: IssuerRules, claims: Claims, registry: str, now: floa
 
 def _take_away(
     given: dict[str | None, set[str]], denies: Sequence[Deny], covering: PatternIndex[Deny], limit: int
-) -> tuple[list[Loss], dict[str | None, set[str]]]:
-    """Return what is lost, and what is left of each repository; ends as soon as more than `limit` are left."""
-    taken: list[Loss] = []
+) -> tuple[set[str], dict[str | None, set[str]]]:
+    """Return which entries take something away, and what is left of each repository; ends where more than `limit` are
+    left."""
+    losses = Losses(denies, covering)
     left: dict[str | None, set[str]] = {}
     for name, actions in given.items():
-        lost = losses(denies, covering, name, actions)
-        taken += lost
-        kept = actions.difference(*(loss.actions for loss in lost)) if lost else actions
+        kept = losses.left(name, actions)
         if kept:
             left[name] = kept
             if len(left) > limit:
                 break
-    return taken, left
+    return losses.entries, left
 
 
 # --- What follows -----------------------------------------------------------------------------------------------------
@@ -150,29 +155,33 @@ def _take_away(
 def conclude(policy: Policy, claims: VerifiedClaims, found: Evaluation, now: float) -> Decision:
     """Turn what was found into a decision. Takes the policy, claims and time that `evaluate` took."""
     registry = found.registry
-    granted, missing = (_listed(found), ()) if found.asked is None else _split(found, found.asked)
+    asked = found.asked
+    granted, missing = (_listed(found), ()) if asked is None else _split(found, asked.scopes)
     reason = _reason(found, granted, missing, claims.claims)
-    about = () if reason is None else hints(policy, claims, registry, missing or found.asked, now)
-    would = [gift for rule in found.matched.audit for gift in gifts(rule, registry, found.asked, claims.claims)]
+    wanted = missing or (None if asked is None else asked.scopes)
+    about = () if reason is None else hints(policy, claims, registry, wanted, now)
+    would = [gift for rule in found.matched.audit for gift in gifts(rule, registry, asked, claims.claims)]
     return Decision(
         allowed=reason is None,
         registry=registry,
-        granted=() if reason is Reason.TOO_MANY_SCOPES else granted,
+        granted=granted,
         missing=missing,
         reason=reason,
         description="" if reason is None else describe(reason, missing, about, policy, claims),
         rules=_names([gift.rule for gift in found.gifts]),
         audit_rules=_names([gift.rule for gift in would]),
-        denies=_names([loss.deny for loss in found.losses]),
+        denies=tuple(sorted(found.denies)),
         hints=about,
     )
 
 
-def _names(entries: Sequence[Rule] | Sequence[Deny]) -> tuple[str, ...]:
+def _names(entries: Sequence[Rule]) -> tuple[str, ...]:
     return tuple(sorted({entry.name for entry in entries})) if entries else ()
 
 
 def _listed(found: Evaluation) -> tuple[Scope, ...]:
+    if found.overflows:
+        return ()
     return tuple(repository(name, found.left[name]) for name in sorted(name for name in found.left if name))
 
 

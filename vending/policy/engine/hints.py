@@ -8,30 +8,34 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from heapq import merge
-from itertools import groupby, islice
+from itertools import islice
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Final
 
 from vending.acr.scope import render
 from vending.errors import CATALOGUE, Reason, quote
 from vending.oidc.claim_path import lookup, parse_key
-from vending.policy.engine.granting import gifts
+from vending.policy.engine.granting import Asked, gifts
 from vending.policy.engine.matching import active_triggers, failed_claims, is_about, is_in_force
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from vending.acr.scope import Scope
     from vending.oidc.types import Claims, VerifiedClaims
-    from vending.policy.engine.policy import Policy
+    from vending.policy.engine.policy import IssuerRules, Policy, Rule
     from vending.policy.providers.preset import Preset
 
 MAX_HINTS: Final = 100
 """Hints are for reading; a caller with more rules than this has its owner's trace."""
 
-MAX_LOOKED_AT: Final = 500
+MAX_LOOKED_AT: Final = 2_000
 """Where an organisation writes one rule for each of its repositories, by the owner's id alone, all may be about the
-caller; a denial must not cost more than a decision."""
+caller; a denial must not cost more than a decision. Of more rules, or of those that grant more repositories than this
+together, the first by name are looked at."""
+
+MAX_EXPLAINED: Final = 200
+"""Rules of which it is found out what keeps them from matching: those that would grant something, then by name."""
 
 MAX_CLAIMS_NAMED: Final = 4
 """A sentence that names more is a list; the trace has them all."""
@@ -64,18 +68,33 @@ def hints(
     hint. At most `MAX_HINTS` are returned.
     """
     rules = policy.rules[claims.issuer]
+    asked = None if scopes is None else Asked(scopes)
+    near: list[tuple[int, Rule]] = []
+    looked_at = 0
+    for rule in _about(rules, claims.claims):
+        if looked_at < MAX_LOOKED_AT and is_in_force(rule.span, now):
+            given = gifts(rule, registry, asked, claims.claims)
+            near.append((-len({(gift.name, action) for gift in given for action in gift.actions}), rule))
+            looked_at += len(given)
+    near.sort(key=lambda pair: pair[0] == 0)
     triggers = active_triggers(rules, claims.claims)
-    filed = (next(same) for _, same in groupby(merge(*rules.by_identity.groups(claims.claims), key=_name), key=_name))
     told: list[tuple[tuple[bool, int, int, str], RuleHint]] = []
-    for rule in islice(filed, MAX_LOOKED_AT):
-        if is_in_force(rule.span, now) and is_about(rule, claims.claims):
-            failed = failed_claims(rule, rules, triggers, claims.claims)
-            given = {
-                (gift.name, action) for gift in gifts(rule, registry, scopes, claims.claims) for action in gift.actions
-            }
-            order = (not given, len(failed), -len(given), rule.name)
-            told.append((order, RuleHint(rule.name, not failed, failed, bool(given))))
+    for given_less, rule in near[:MAX_EXPLAINED]:
+        failed = failed_claims(rule, rules, triggers, claims.claims)
+        order = (not given_less, len(failed), given_less, rule.name)
+        told.append((order, RuleHint(rule.name, not failed, failed, bool(given_less))))
     return tuple(hint for _, hint in sorted(told, key=itemgetter(0))[:MAX_HINTS])
+
+
+def _about(rules: IssuerRules, claims: Claims) -> Iterator[Rule]:
+    """Yield the rules about a caller among the first `MAX_LOOKED_AT` by name that may be; each once."""
+    groups = [group for group in rules.by_identity.groups(claims) if group]
+    found: Iterable[Rule] = groups[0] if len(groups) == 1 else merge(*groups, key=_name)
+    seen: set[str] = set()
+    for rule in islice(found, MAX_LOOKED_AT):
+        if rule.name not in seen and is_about(rule, claims):
+            seen.add(rule.name)
+            yield rule
 
 
 # --- In words ---------------------------------------------------------------------------------------------------------

@@ -42,11 +42,8 @@ def rule_holds(rule: Rule, claims: Claims) -> bool:
     for group in rule.when_any:
         if not any(alternative_holds(alternative, claims) for alternative in group):
             return False
-    for condition in rule.unless:
-        # An exclusion that cannot be judged excludes too: its claim is missing, or of another type.
-        if condition.test(claims) is not _FAILS:
-            return False
-    return True
+    # An exclusion that cannot be judged excludes too: its claim is missing, or of another type.
+    return not rule.unless or all(condition.test(claims) is _FAILS for condition in rule.unless)
 
 
 def alternative_holds(alternative: Alternative, claims: Claims) -> bool:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from vending.acr.names import COMPONENT_PATTERN, MAX_NAME_LENGTH, explain_name, is_component, is_repository_name
 from vending.oidc.claim_path import ClaimPath, lookup, parse_key
+from vending.policy.engine.conditions import compact
 from vending.policy.engine.globs import Glob, compile_glob
+from vending.policy.engine.pattern_index import PatternIndex
 
 if TYPE_CHECKING:
     from vending.oidc.types import Claims
+
+_MANY: Final = 16
+"""Patterns of one entry beyond which an index beats trying each."""
 
 RESERVED_FILTERS: Final = frozenset({"lower", "path"})
 """Words after `|` in a template that are no names of maps."""
@@ -55,8 +60,10 @@ class Below:
 class Reach:
     """The repositories that entries stand for, for one caller: exact names, and patterns."""
 
-    names: tuple[str, ...] = ()
+    names: Collection[str] = ()
     globs: tuple[Glob | Below, ...] = ()
+    many: PatternIndex[bool] | None = None
+    """The patterns once more, where they are too many to try each."""
 
 
 _NOTHING: Final = Reach()
@@ -184,10 +191,13 @@ def compile_plain(text: str) -> str | Glob:
 def compile_list(values: Sequence[str]) -> Reach:
     """Compile a list of names and patterns. Raises `RepositoryError`, and `ValueError` for `***`."""
     entries = [compile_plain(value) for value in values]
-    return Reach(
-        tuple(entry for entry in entries if isinstance(entry, str)),
-        tuple(entry for entry in entries if not isinstance(entry, str)),
-    )
+    globs = tuple([entry for entry in entries if not isinstance(entry, str)])
+    return Reach(compact([entry for entry in entries if isinstance(entry, str)]), globs, index_of_many(globs))
+
+
+def index_of_many(globs: Sequence[Glob]) -> PatternIndex[bool] | None:
+    """Return an index of patterns where there are too many to try each."""
+    return PatternIndex([(True, (), globs)]) if len(globs) > _MANY else None
 
 
 def compile_template(text: str, maps: Maps) -> Template:

@@ -12,7 +12,7 @@ from vending.acr.scope import CATALOG, Scope, repository
 from vending.oidc.claim_path import lookup
 from vending.policy.engine.conditions import Condition, Scalar, State
 from vending.policy.engine.decide import Decision, Evaluation, conclude, evaluate
-from vending.policy.engine.granting import gifts, losses
+from vending.policy.engine.granting import Losses, gifts
 from vending.policy.engine.matching import alternative_holds, deny_holds, is_exempt, is_in_force, rule_holds
 from vending.policy.engine.pattern_index import PatternIndex
 
@@ -221,8 +221,8 @@ def _grant(grant: Grant, found: Evaluation, claims: Claims, given: list[Gift]) -
 def _deny(deny: Deny, found: Evaluation, claims: Claims, now: float) -> DenyTrace:
     holds = deny.enabled and is_in_force(deny.span, now) and deny_holds(deny, claims)
     applies = holds and deny.covers.registry in {None, found.registry}
-    of_this = PatternIndex([(deny, deny.covers.names, deny.covers.globs)])
-    taken = (loss for name, some in found.given.items() if applies for loss in losses([deny], of_this, name, some))
+    losses = Losses([deny], PatternIndex([(deny, deny.covers.names, deny.covers.globs)]))
+    left = [(name, some, losses.left(name, some)) for name, some in found.given.items() if applies]
     return DenyTrace(
         name=deny.name,
         section=deny.section,
@@ -234,7 +234,7 @@ def _deny(deny: Deny, found: Evaluation, claims: Claims, now: float) -> DenyTrac
         expires=deny.span.expires,
         when=_conditions(deny.when, claims, _DENIES),
         unless=_conditions(deny.unless, claims, _MEETS_WHEN),
-        takes=_scopes((loss.name, loss.actions) for loss in taken),
+        takes=_scopes((name, tuple(some - kept)) for name, some, kept in left if kept != some),
     )
 
 
