@@ -14,6 +14,7 @@ from vending.oidc.claim_path import parse_key
 from vending.oidc.types import Issuer
 from vending.policy.compiler.bounds import BoundsChecker
 from vending.policy.compiler.clauses import ClauseCompiler
+from vending.policy.compiler.cost import check_cost
 from vending.policy.compiler.hosts import (
     check_audience,
     check_custom_host,
@@ -80,6 +81,7 @@ class _Builder:
         compiler = RuleCompiler(self.document, issuers, frozenset(registries), maps, clauses)
         rules = compiler.compile(model)
         self.findings += compiler.findings
+        self.findings += check_cost(rules, model.limits.max_scopes)
         self.findings += BoundsChecker(model, self.document, maps).check()
         audit = model.audit.claims if model.audit else []
         for number, claim in enumerate(audit):

@@ -10,7 +10,7 @@ from vending.oidc.claim_path import ClaimPath, fold, lookup
 from vending.policy.engine.globs import Glob, compile_glob, is_literal
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from vending.oidc.types import Claims, JsonValue
 
@@ -32,6 +32,9 @@ class State(Enum):
 
 _FEW: Final = 4
 """A policy of 100,000 rules has as many of these; a set of one text takes four times the memory of a tuple."""
+
+_LONG: Final = 16
+"""Elements of a list beyond which a set of them is worth making."""
 
 _HOLDS: Final = State.HOLDS
 _FAILS: Final = State.FAILS
@@ -95,10 +98,21 @@ class Condition:
     def _test_list(self, value: Sequence[JsonValue]) -> State:
         if not value:
             return _MISSING
+        if isinstance(value, LongList) and not self.globs:
+            return self._test_long(value)
         states = {self._test_text(item) if isinstance(item, str) else self._test_other(item) for item in value}
         if _HOLDS in states:
             return _HOLDS
         return _FAILS if _FAILS in states else _OTHER_TYPE
+
+    def _test_long(self, value: LongList) -> State:
+        texts = value.folded if self.folds else value.texts
+        if any(literal in texts for literal in self.literals):
+            return _HOLDS
+        states = {self._test_other(item) for item in value.others}
+        if _HOLDS in states:
+            return _HOLDS
+        return _FAILS if _FAILS in states or (texts and self.literals) else _OTHER_TYPE
 
     def _test_other(self, value: JsonValue) -> State:
         # A bool is an int to Python, and 1 == 1.0 == True: JSON's types are told apart before any comparison.
@@ -111,6 +125,27 @@ class Condition:
         if not accepted:
             return _OTHER_TYPE
         return _HOLDS if value in accepted else _FAILS
+
+
+class LongList(list["JsonValue"]):
+    """A list that many conditions look at: its texts as sets, and beside them everything else."""
+
+    def __init__(self, items: Iterable[JsonValue]) -> None:
+        super().__init__(items)
+        self.texts = frozenset(item for item in self if isinstance(item, str))
+        self.folded = frozenset(map(fold, self.texts))
+        self.others = [item for item in self if not isinstance(item, str)]
+
+
+def with_long_lists(claims: Claims) -> Claims:
+    """Return the same claims, ready for many conditions that look at their lists."""
+    return {key: _ready(value) for key, value in claims.items()}
+
+
+def _ready(value: JsonValue) -> JsonValue:
+    if isinstance(value, list):
+        return LongList(map(_ready, value)) if len(value) > _LONG else [_ready(item) for item in value]
+    return {key: _ready(inner) for key, inner in value.items()} if isinstance(value, dict) else value
 
 
 def compile_condition(key: str, path: ClaimPath, values: Sequence[Scalar], *, folds: bool) -> Condition:

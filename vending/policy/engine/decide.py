@@ -7,10 +7,11 @@ unexpired, enabled rule whose conditions hold, and no deny entry whose condition
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vending.acr.scope import Scope, repository
 from vending.errors import Reason
+from vending.policy.engine.conditions import with_long_lists
 from vending.policy.engine.granting import MAX_LISTED, Asked, Gift, Losses, gifts, has_patterns
 from vending.policy.engine.hints import describe, hints
 from vending.policy.engine.matching import active_triggers, deny_holds, is_exempt, is_in_force, rule_holds
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from vending.policy.engine.hints import RuleHint
     from vending.policy.engine.pattern_index import PatternIndex
     from vending.policy.engine.policy import Deny, IssuerRules, Policy, Rule
+
+
+_MANY: Final = 16
+"""Rules for which it is worth making claims ready."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +96,14 @@ def evaluate(
     asked = None if scopes is None else Asked(scopes)
     given: dict[str | None, set[str]] = {}
     given_by: list[Gift] = []
+    counted: set[int] = set()
     for rule in matched.enforced:
         for gift in gifts(rule, registry, asked, claims.claims):
             given_by.append(gift)
-            given.setdefault(gift.name, set()).update(gift.actions)
+            if id(gift.gives) not in counted:
+                counted.add(id(gift.gives))
+                for name, actions in gift.gives.items():
+                    given.setdefault(name, set()).update(actions)
         if asked is None and len(given) > MAX_LISTED:
             return Evaluation(registry, asked, matched, given_by, set(), given, given, overflows=True)
     denies = denies_in_force(rules, claims.claims, registry, now) if given and rules.denies else ()
@@ -111,7 +120,10 @@ def _match(rules: IssuerRules, claims: Claims, now: float) -> Matched:
     enforced: list[Rule] = []
     audit: list[Rule] = []
     refused = False
-    for rule in rules.by_condition.candidates(claims):
+    candidates = rules.by_condition.candidates(claims)
+    if len(candidates) > _MANY:
+        claims = with_long_lists(claims)
+    for rule in candidates:
         if not is_in_force(rule.span, now) or not rule_holds(rule, claims):
             continue
         if triggers and not is_exempt(rule, triggers, claims):

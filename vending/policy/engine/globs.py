@@ -7,14 +7,22 @@ else is literal. A pattern matches the whole value or nothing.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 SEPARATORS: Final = frozenset("/:")
 """The characters that `*` never crosses."""
 
-_SEPARATOR = re.compile("[/:]")
+_WILDCARD = re.compile(r"\*{1,2}")
 _THREE_STARS = re.compile(r"\*{3,}")
+
+MAX_WILDCARDS: Final = 16
+"""Wildcards in one pattern; people write three. Each may be looked for in every component of a long value."""
+
+
+MAX_MIXED_TEXT: Final = 256
+"""Characters between two `**` where a `*` is among them: each may be compared anew in every component."""
 
 
 def is_literal(pattern: str) -> bool:
@@ -48,6 +56,8 @@ class Glob:
     crosses: bool
     head: tuple[str, ...]
     middle: tuple[tuple[str, ...], ...]
+    runs: tuple[re.Pattern[str] | str, ...] = field(repr=False, compare=False)
+    """How to find each of `middle`: a literal, or an expression for several."""
     tail: tuple[str, ...]
     single: bool
 
@@ -73,60 +83,55 @@ class Glob:
             if at < 0 or not _is_one_component(value, at + len(literal), end):
                 return False
             end = at
-        for run in self.middle:
+        for run in self.runs:
             start = _find_run(run, value, start, end)
             if start < 0:
                 return False
         return True
 
 
-def _next_separator(value: str, start: int, end: int) -> int:
-    """Return where the first separator is; `end` where there is none."""
-    found = _SEPARATOR.search(value, start, end)
-    return end if found is None else found.start()
+def _find_run(run: re.Pattern[str] | str, value: str, start: int, end: int) -> int:
+    """Find the first place that a run fits, and return where it ends; -1 where there is none."""
+    if isinstance(run, str):
+        at = value.find(run, start, end)
+        return at if at < 0 else at + len(run)
+    found = run.match(value, start, end)
+    return -1 if found is None else found.end()
 
 
-def _find_run(run: tuple[str, ...], value: str, start: int, end: int) -> int:
-    """Find the first place that literals joined by `*` fit, and return where they end; -1 where there is none."""
-    first, *others = run
-    if any(value.find(literal, start, end) < 0 for literal in others):
-        return -1
-    while True:
-        at = value.find(first, start, end)
-        if at < 0:
-            return -1
-        after = at + len(first)
-        for literal in others:
-            # It begins in the component that the one before it ends in.
-            within = _next_separator(value, after, end) + len(literal)
-            found = value.find(literal, after, min(within, end))
-            if found < 0:
-                break
-            after = found + len(literal)
-        else:
-            return after
-        # All places in one component lead to the same separator, and so to the same failure.
-        start = at + 1 if not SEPARATORS.isdisjoint(first) else _next_separator(value, at, end) + 1
+@lru_cache(maxsize=1024)
+def _compile_run(run: tuple[str, ...]) -> re.Pattern[str]:
+    """Compile literals joined by `*` into an expression that passes over components until one fits.
+
+    In a component each literal is looked for once, behind the one before it, and never elsewhere: its nearest place
+    leaves the most for what follows. So nothing is tried twice, and the time is linear in the value.
+    """
+    return re.compile("(?:[^/:]*+[/:])*?" + "".join(f"(?>[^/:]*?{re.escape(literal)})" for literal in run), re.DOTALL)
 
 
 def compile_glob(pattern: str) -> Glob:
-    """Compile a pattern with a wildcard. Raises `ValueError` for `***`."""
+    """Compile a pattern with a wildcard. Raises `ValueError` for `***`, and for what takes too long to match."""
     if _THREE_STARS.search(pattern):
         raise ValueError("*** is not a wildcard; write * within one component, or ** across components")
+    if pattern.count("*") > MAX_WILDCARDS and len(_WILDCARD.findall(pattern)) > MAX_WILDCARDS:
+        raise ValueError(f"there are more than {MAX_WILDCARDS} wildcards; write ** for several components")
     runs = [run.split("*") for run in pattern.split("**")]
     prefix, suffix = runs[0].pop(0), runs[-1].pop()
     crosses = len(runs) > 1
     head = tuple(runs[0])
     tail = tuple(reversed(runs[-1])) if crosses else ()
     middle = tuple(tuple(run) for run in runs[1:-1])
+    if any(len(run) > 1 and sum(map(len, run)) > MAX_MIXED_TEXT for run in middle):
+        raise ValueError(f"there are more than {MAX_MIXED_TEXT} characters around a * that lies between two **")
     return Glob(
         text=pattern,
         prefix=prefix,
         suffix=suffix,
-        fixed=len(prefix) + len(suffix),
+        fixed=len(pattern) - pattern.count("*"),
         crosses=crosses,
         head=head,
         middle=middle,
+        runs=tuple(run[0] if len(run) == 1 else _compile_run(run) for run in middle),
         tail=tail,
         single=not (head or middle or tail),
     )

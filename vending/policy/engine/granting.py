@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from vending.acr.scope import CATALOG, CATALOG_ACTION
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from vending.acr.scope import Scope
     from vending.oidc.types import Claims
@@ -21,13 +21,16 @@ LISTED_ACTIONS: Final = frozenset({"pull", "push", "metadata_read"})
 """What a request without `scope` may get: nothing that destroys, and not the catalog."""
 
 
+Given: TypeAlias = "dict[str | None, tuple[str, ...]]"
+"""Actions by repository (None: the catalog)."""
+
+
 class Gift(NamedTuple):
-    """Actions on one repository (None: the catalog) that a grant of a rule gives."""
+    """What one grant of a rule gives; grants that give the same may share it."""
 
     rule: Rule
     grant: Grant
-    name: str | None
-    actions: tuple[str, ...]
+    gives: Given
 
 
 class Asked:
@@ -36,7 +39,7 @@ class Asked:
     Many rules may have one pattern; it is matched once for each repository, whatever their number.
     """
 
-    __slots__ = ("_by_pattern", "_by_template", "catalog", "repositories", "scopes")
+    __slots__ = ("_by_pattern", "_by_template", "_given", "catalog", "repositories", "scopes")
 
     def __init__(self, scopes: tuple[Scope, ...]) -> None:
         self.scopes = scopes
@@ -44,21 +47,43 @@ class Asked:
         self.catalog = len(self.repositories) < len(scopes)
         self._by_pattern: dict[str, tuple[str, ...]] = {}
         self._by_template: dict[int, Sequence[str]] = {}
+        self._given: dict[tuple[object, ...], Given] = {}
 
-    def covered_by(self, grant: Grant, claims: Claims) -> Collection[str]:
-        """Return the repositories that a grant covers, each once."""
-        found = self._among(grant.names)
+    def given_by(self, grant: Grant, claims: Claims) -> Given:
+        """Return what a grant gives of the scopes; the same object where that is sure to be the same."""
+        names = self._among(grant.names)
         if not (grant.globs or grant.templates):
-            return found
-        covered = dict.fromkeys([*found, *self._matched(grant.globs, grant.many)])
+            return self._actions(grant, names)
+        if names:
+            return self._actions(grant, [*names, *self._found(grant, claims)])
+        patterns = [id(grant.many)] if grant.many else [glob.text for glob in grant.globs]
+        shared = (*patterns, *map(id, grant.templates), grant.actions, grant.catalog)
+        given = self._given.get(shared)
+        if given is None:
+            given = self._given[shared] = self._actions(grant, self._found(grant, claims))
+        return given
+
+    def _actions(self, grant: Grant, names: Iterable[str]) -> Given:
+        """Return the actions that a grant gives on repositories that it covers."""
+        given: Given = {None: (CATALOG_ACTION,)} if grant.catalog and self.catalog else {}
+        for name in names:
+            actions = self.repositories[name]
+            if actions != grant.actions:
+                actions = tuple([action for action in actions if action in grant.actions])
+            if actions:
+                given[name] = actions
+        return given
+
+    def _found(self, grant: Grant, claims: Claims) -> Iterator[str]:
+        """Yield the repositories that patterns and templates of a grant cover."""
+        yield from self._matched(grant.globs, grant.many)
         for template in grant.templates:
-            names = self._by_template.get(id(template))
-            if names is None:
+            filled = self._by_template.get(id(template))
+            if filled is None:
                 reach = template.reach(claims)
-                names = [*self._among(reach.names), *self._matched(reach.globs, reach.many)]
-                self._by_template[id(template)] = names
-            covered.update(dict.fromkeys(names))
-        return covered
+                filled = [*self._among(reach.names), *self._matched(reach.globs, reach.many)]
+                self._by_template[id(template)] = filled
+            yield from filled
 
     def _among(self, names: Collection[str]) -> list[str]:
         asked = self.repositories
@@ -73,28 +98,20 @@ class Asked:
         for glob in globs:
             names = self._by_pattern.get(glob.text)
             if names is None:
-                names = self._by_pattern[glob.text] = tuple(filter(glob.matches, self.repositories))
+                likely = [name for name in self.repositories if name.startswith(glob.prefix)]
+                names = self._by_pattern[glob.text] = tuple(filter(glob.matches, likely))
             yield from names
 
 
 def gifts(rule: Rule, registry: str, asked: Asked | None, claims: Claims) -> list[Gift]:
     """Say what a rule gives of what is asked for in a registry; None asks for all that is named one by one."""
-    given: list[Gift] = []
+    found: list[Gift] = []
     for grant in rule.grants:
-        if grant.registry != registry:
-            continue
-        if asked is None:
-            given += _listed(rule, grant, claims)
-            continue
-        if asked.catalog and grant.catalog:
-            given.append(Gift(rule, grant, None, (CATALOG_ACTION,)))
-        for name in asked.covered_by(grant, claims):
-            actions = asked.repositories[name]
-            if actions != grant.actions:
-                actions = tuple([action for action in actions if action in grant.actions])
-            if actions:
-                given.append(Gift(rule, grant, name, actions))
-    return given
+        if grant.registry == registry:
+            gives = _listed(grant, claims) if asked is None else asked.given_by(grant, claims)
+            if gives:
+                found.append(Gift(rule, grant, gives))
+    return found
 
 
 MAX_LISTED: Final = 500
@@ -102,9 +119,9 @@ MAX_LISTED: Final = 500
 but a few of them away would each have to be compared with each."""
 
 
-def _listed(rule: Rule, grant: Grant, claims: Claims) -> list[Gift]:
+def _listed(grant: Grant, claims: Claims) -> Given:
     actions = tuple([action for action in grant.actions if action in LISTED_ACTIONS])
-    return [Gift(rule, grant, name, actions) for name in _listed_names(grant, claims)] if actions else []
+    return dict.fromkeys(_listed_names(grant, claims), actions) if actions else {}
 
 
 def _listed_names(grant: Grant, claims: Claims) -> Iterator[str]:

@@ -15,14 +15,16 @@ from typing import TYPE_CHECKING, Final
 from vending.acr.scope import render
 from vending.errors import CATALOGUE, Reason, quote
 from vending.oidc.claim_path import lookup, parse_key
+from vending.policy.engine.conditions import with_long_lists
 from vending.policy.engine.granting import Asked, gifts
 from vending.policy.engine.matching import active_triggers, failed_claims, is_about, is_in_force
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from vending.acr.scope import Scope
     from vending.oidc.types import Claims, VerifiedClaims
+    from vending.policy.engine.granting import Gift
     from vending.policy.engine.policy import IssuerRules, Policy, Rule
     from vending.policy.providers.preset import Preset
 
@@ -36,6 +38,9 @@ together, the first by name are looked at."""
 
 MAX_EXPLAINED: Final = 200
 """Rules of which it is found out what keeps them from matching: those that would grant something, then by name."""
+
+_MANY: Final = 16
+"""Rules for which it is worth making claims ready."""
 
 MAX_CLAIMS_NAMED: Final = 4
 """A sentence that names more is a list; the trace has them all."""
@@ -68,28 +73,38 @@ def hints(
     hint. At most `MAX_HINTS` are returned.
     """
     rules = policy.rules[claims.issuer]
+    of_caller = claims.claims
     asked = None if scopes is None else Asked(scopes)
     near: list[tuple[int, Rule]] = []
     looked_at = 0
-    for rule in _about(rules, claims.claims):
+    for rule in _about(rules, of_caller):
         if looked_at < MAX_LOOKED_AT and is_in_force(rule.span, now):
-            given = gifts(rule, registry, asked, claims.claims)
-            near.append((-len({(gift.name, action) for gift in given for action in gift.actions}), rule))
-            looked_at += len(given)
+            given = gifts(rule, registry, asked, of_caller)
+            near.append((-_worth(given), rule))
+            looked_at += sum(len(gift.gives) for gift in given)
     near.sort(key=lambda pair: pair[0] == 0)
-    triggers = active_triggers(rules, claims.claims)
+    if len(near) > _MANY:
+        of_caller = with_long_lists(of_caller)
+    triggers = active_triggers(rules, of_caller)
     told: list[tuple[tuple[bool, int, int, str], RuleHint]] = []
     for given_less, rule in near[:MAX_EXPLAINED]:
-        failed = failed_claims(rule, rules, triggers, claims.claims)
+        failed = failed_claims(rule, rules, triggers, of_caller)
         order = (not given_less, len(failed), given_less, rule.name)
         told.append((order, RuleHint(rule.name, not failed, failed, bool(given_less))))
     return tuple(hint for _, hint in sorted(told, key=itemgetter(0))[:MAX_HINTS])
 
 
+def _worth(given: Sequence[Gift]) -> int:
+    """Count the actions on repositories that a rule gives."""
+    if len(given) == 1:
+        return sum(map(len, given[0].gives.values()))
+    return len({(name, action) for gift in given for name, actions in gift.gives.items() for action in actions})
+
+
 def _about(rules: IssuerRules, claims: Claims) -> Iterator[Rule]:
     """Yield the rules about a caller among the first `MAX_LOOKED_AT` by name that may be; each once."""
     groups = [group for group in rules.by_identity.groups(claims) if group]
-    found: Iterable[Rule] = groups[0] if len(groups) == 1 else merge(*groups, key=_name)
+    found = groups[0] if len(groups) == 1 else merge(*groups, key=_name)
     seen: set[str] = set()
     for rule in islice(found, MAX_LOOKED_AT):
         if rule.name not in seen and is_about(rule, claims):

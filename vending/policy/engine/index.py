@@ -59,6 +59,10 @@ class _Shelf(Generic[T]):
             return ()
         return self._find_other(value) if self._every is None else self._every
 
+    def buckets(self) -> Iterable[Sequence[T]]:
+        """Return the entries filed under each value."""
+        return self._buckets.values()
+
     def _find_other(self, value: JsonValue) -> Sequence[T]:
         found: dict[int, T] = {}
         for item in value if isinstance(value, list) else (value,):
@@ -118,6 +122,10 @@ class Index(Generic[T]):
         for shelf in self._shelves:
             found.extend(shelf.find(claims))
         return list({id(entry): entry for entry in found}.values()) if self._repeats else found
+
+    def heaviest(self, weigh: Callable[[Sequence[T]], int]) -> int:
+        """Return the greatest weight of the candidates for one token without lists; `weigh` weighs some of them."""
+        return weigh(self._always) + sum(max(map(weigh, shelf.buckets()), default=0) for shelf in self._shelves)
 
     def groups(self, claims: Claims) -> list[Sequence[T]]:
         """Return the candidates as they are filed, each group in the order in which the entries came; copies none.

@@ -7,9 +7,10 @@ fewer patterns have; only those whose text the name begins with, or whose piece 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, Generic, TypeVar
 
+from vending.acr.names import MAX_NAME_LENGTH
 from vending.policy.engine.globs import Glob
 
 T = TypeVar("T")
@@ -61,6 +62,12 @@ class PatternIndex(Generic[T]):
         found += [entries for glob, entries in self._candidates(name) if glob.matches(name)]
         return found
 
+    def most_compared(self) -> int:
+        """Return how many patterns a repository may have to be compared with, at most."""
+        sizes = sorted(map(len, self._by_piece.values()), reverse=True)
+        beginnings = heaviest_chain({prefix: len(filed) for prefix, filed in self._by_prefix.items()})
+        return len(self._always) + beginnings + sum(sizes[:MAX_NAME_LENGTH])
+
     def _candidates(self, name: str) -> Iterator[tuple[Glob, list[T]]]:
         yield from self._always
         for length in self._prefixes:
@@ -69,6 +76,18 @@ class PatternIndex(Generic[T]):
             held = {name[at : at + length] for at in range(len(name) - length + 1)}
             for piece in held.intersection(self._by_piece):
                 yield from self._by_piece[piece]
+
+
+def heaviest_chain(weights: Mapping[str, int]) -> int:
+    """Return the greatest sum of the weights of texts that one name can begin with."""
+    chain: list[tuple[str, int]] = []
+    heaviest = 0
+    for text in sorted(weights):
+        while chain and not text.startswith(chain[-1][0]):
+            chain.pop()
+        chain.append((text, weights[text] + (chain[-1][1] if chain else 0)))
+        heaviest = max(heaviest, chain[-1][1])
+    return heaviest
 
 
 def _pieces(glob: Glob) -> set[str]:

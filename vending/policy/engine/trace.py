@@ -5,7 +5,6 @@ evaluation; never shown to callers, since it reveals rules that are not about th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import groupby
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from vending.acr.scope import CATALOG, Scope, repository
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from vending.oidc.types import Claims, JsonValue, VerifiedClaims
-    from vending.policy.engine.granting import Gift
+    from vending.policy.engine.granting import Given
     from vending.policy.engine.policy import Alternative, Deny, Grant, Policy, Rule, Section, Span
 
 Status: TypeAlias = Literal["matched", "not_matched", "trigger_refused", "not_yet", "expired", "disabled"]
@@ -148,9 +147,7 @@ def trace(policy: Policy, claims: VerifiedClaims, registry: str, scopes: tuple[S
 
 
 def _rule(rule: Rule, found: Evaluation, claims: Claims, now: float) -> RuleTrace:
-    given = {
-        id(grant): list(some) for grant, some in groupby(gifts(rule, found.registry, found.asked, claims), _grant_of)
-    }
+    given = {id(gift.grant): gift.gives for gift in gifts(rule, found.registry, found.asked, claims)}
     return RuleTrace(
         name=rule.name,
         origin=rule.origin,
@@ -161,12 +158,8 @@ def _rule(rule: Rule, found: Evaluation, claims: Claims, now: float) -> RuleTrac
         when=_conditions(rule.when, claims, _MEETS_WHEN),
         when_any=tuple(tuple(_alternative(one, claims) for one in group) for group in rule.when_any),
         unless=_conditions(rule.unless, claims, _CLEARS_UNLESS),
-        grants=tuple(_grant(grant, found, claims, given.get(id(grant), [])) for grant in rule.grants),
+        grants=tuple(_grant(grant, found, claims, given.get(id(grant), {})) for grant in rule.grants),
     )
-
-
-def _grant_of(gift: Gift) -> Grant:
-    return gift.grant
 
 
 def _status(rule: Rule, found: Evaluation, claims: Claims, now: float) -> Status:
@@ -205,7 +198,7 @@ def _conditions(
     )
 
 
-def _grant(grant: Grant, found: Evaluation, claims: Claims, given: list[Gift]) -> GrantTrace:
+def _grant(grant: Grant, found: Evaluation, claims: Claims, gives: Given) -> GrantTrace:
     reaches = ((template.text, template.reach(claims)) for template in grant.templates)
     return GrantTrace(
         registry=str(grant.registry),
@@ -214,7 +207,7 @@ def _grant(grant: Grant, found: Evaluation, claims: Claims, given: list[Gift]) -
         catalog=grant.catalog,
         entries=(*sorted(grant.names), *(g.text for g in grant.globs), *(t.text for t in grant.templates)),
         filled=tuple((text, (*reach.names, *(glob.text for glob in reach.globs))) for text, reach in reaches),
-        gives=_scopes((gift.name, gift.actions) for gift in given),
+        gives=_scopes(gives.items()),
     )
 
 

@@ -79,6 +79,8 @@ class Code(StrEnum):
     """A file of a directory says more than its bounds under `files` allow."""
     NEVER_VIOLATED = "never_violated"
     """A rule grants what a `never` entry rules out."""
+    TOO_COSTLY = "too_costly"
+    """Too much of the policy may have to be compared with a single token or name."""
     DATE = "date"
     """A day that the calendar does not have."""
 
