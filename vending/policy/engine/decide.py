@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from vending.acr.scope import Scope, repository
+from vending.acr.scope import CATALOG, Scope, repository
 from vending.errors import Reason
 from vending.policy.engine.conditions import with_long_lists
 from vending.policy.engine.granting import MAX_LISTED, Asked, Gift, Losses, gifts, has_patterns
@@ -17,13 +17,15 @@ from vending.policy.engine.hints import describe, hints
 from vending.policy.engine.matching import active_triggers, deny_holds, is_exempt, is_in_force, rule_holds
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Sequence, Set
 
     from vending.oidc.types import Claims, VerifiedClaims
     from vending.policy.engine.hints import RuleHint
     from vending.policy.engine.pattern_index import PatternIndex
     from vending.policy.engine.policy import Deny, IssuerRules, Policy, Rule
 
+
+_NOTHING: Final[frozenset[str]] = frozenset()
 
 _MANY: Final = 16
 """Rules for which it is worth making claims ready."""
@@ -71,7 +73,7 @@ class Evaluation(NamedTuple):
     asked: Asked | None
     matched: Matched
     gifts: list[Gift]
-    denies: set[str]
+    denies: Set[str]
     given: dict[str | None, set[str]]
     left: dict[str | None, set[str]]
     overflows: bool
@@ -100,15 +102,20 @@ def evaluate(
     for rule in matched.enforced:
         for gift in gifts(rule, registry, asked, claims.claims):
             given_by.append(gift)
-            if id(gift.gives) not in counted:
-                counted.add(id(gift.gives))
-                for name, actions in gift.gives.items():
-                    given.setdefault(name, set()).update(actions)
+            if id(gift.gives) in counted:
+                continue
+            counted.add(id(gift.gives))
+            for name, actions in gift.gives.items():
+                known = given.get(name)
+                if known is None:
+                    given[name] = set(actions)
+                else:
+                    known.update(actions)
         if asked is None and len(given) > MAX_LISTED:
-            return Evaluation(registry, asked, matched, given_by, set(), given, given, overflows=True)
+            return Evaluation(registry, asked, matched, given_by, _NOTHING, given, given, overflows=True)
     denies = denies_in_force(rules, claims.claims, registry, now) if given and rules.denies else ()
     limit = policy.limits.max_scopes if asked is None else len(given)
-    taken, left = _take_away(given, denies, rules.denied_names, limit) if denies else (set(), given)
+    taken, left = _take_away(given, denies, rules.denied_names, limit) if denies else (_NOTHING, given)
     return Evaluation(registry, asked, matched, given_by, taken, given, left, overflows=len(left) > limit)
 
 
@@ -124,7 +131,8 @@ def _match(rules: IssuerRules, claims: Claims, now: float) -> Matched:
     if len(candidates) > _MANY:
         claims = with_long_lists(claims)
     for rule in candidates:
-        if not is_in_force(rule.span, now) or not rule_holds(rule, claims):
+        span = rule.span
+        if not span.start <= now < span.end or not rule_holds(rule, claims):
             continue
         if triggers and not is_exempt(rule, triggers, claims):
             refused = refused or rule.enforced
@@ -147,7 +155,7 @@ def denies_in_force(rules: IssuerRules, claims: Claims, registry: str, now: floa
 
 def _take_away(
     given: dict[str | None, set[str]], denies: Sequence[Deny], covering: PatternIndex[Deny], limit: int
-) -> tuple[set[str], dict[str | None, set[str]]]:
+) -> tuple[Set[str], dict[str | None, set[str]]]:
     """Return which entries take something away, and what is left of each repository; ends where more than `limit` are
     left."""
     losses = Losses(denies, covering)
@@ -171,8 +179,9 @@ def conclude(policy: Policy, claims: VerifiedClaims, found: Evaluation, now: flo
     granted, missing = (_listed(found), ()) if asked is None else _split(found, asked.scopes)
     reason = _reason(found, granted, missing, claims.claims)
     wanted = missing or (None if asked is None else asked.scopes)
-    about = () if reason is None else hints(policy, claims, registry, wanted, now)
-    would = [gift for rule in found.matched.audit for gift in gifts(rule, registry, asked, claims.claims)]
+    about = () if reason is None else hints(policy, claims, registry, wanted, now, found.matched.enforced)
+    audit = found.matched.audit
+    would = [gift for rule in audit for gift in gifts(rule, registry, asked, claims.claims)] if audit else []
     return Decision(
         allowed=reason is None,
         registry=registry,
@@ -182,7 +191,7 @@ def conclude(policy: Policy, claims: VerifiedClaims, found: Evaluation, now: flo
         description="" if reason is None else describe(reason, missing, about, policy, claims),
         rules=_names([gift.rule for gift in found.gifts]),
         audit_rules=_names([gift.rule for gift in would]),
-        denies=tuple(sorted(found.denies)),
+        denies=tuple(sorted(found.denies)) if found.denies else (),
         hints=about,
     )
 
@@ -202,7 +211,7 @@ def _split(found: Evaluation, asked: Sequence[Scope]) -> tuple[tuple[Scope, ...]
     granted: list[Scope] = []
     missing: list[Scope] = []
     for scope in asked:
-        left = found.left.get(_key(scope))
+        left = found.left.get(None if scope.type == CATALOG.type else scope.name)
         if left is None:
             missing.append(scope)
         elif len(left) == len(scope.actions):

@@ -44,7 +44,7 @@ class Asked:
     def __init__(self, scopes: tuple[Scope, ...]) -> None:
         self.scopes = scopes
         self.repositories = {scope.name: scope.actions for scope in scopes if scope.type != CATALOG.type}
-        self.catalog = len(self.repositories) < len(scopes)
+        self.catalog = len(self.repositories) != len(scopes)
         self._by_pattern: dict[str, tuple[str, ...]] = {}
         self._by_template: dict[int, Sequence[str]] = {}
         self._given: dict[tuple[object, ...], Given] = {}

@@ -64,13 +64,18 @@ class RuleHint:
 
 
 def hints(
-    policy: Policy, claims: VerifiedClaims, registry: str, scopes: tuple[Scope, ...] | None, now: float
+    policy: Policy,
+    claims: VerifiedClaims,
+    registry: str,
+    scopes: tuple[Scope, ...] | None,
+    now: float,
+    matched: Sequence[Rule] = (),
 ) -> tuple[RuleHint, ...]:
     """Return what the rules about the caller make of its token, for scopes in a registry (None: all that is listed).
 
     Those that would grant some of the scopes come first, then those nearest to matching, then those that would grant
     the most, then by name. Rules that are disabled, outside their time or in audit mode have no effect, and give no
-    hint. At most `MAX_HINTS` are returned.
+    hint. At most `MAX_HINTS` are returned. Rules that are known to match are `matched`; they are not judged again.
     """
     rules = policy.rules[claims.issuer]
     of_caller = claims.claims
@@ -82,16 +87,18 @@ def hints(
             given = gifts(rule, registry, asked, of_caller)
             near.append((-_worth(given), rule))
             looked_at += sum(len(gift.gives) for gift in given)
-    near.sort(key=lambda pair: pair[0] == 0)
+    if len(near) > MAX_EXPLAINED:
+        near.sort(key=lambda pair: pair[0] == 0)
     if len(near) > _MANY:
         of_caller = with_long_lists(of_caller)
+    matching = set(map(id, matched))
     triggers = active_triggers(rules, of_caller)
     told: list[tuple[tuple[bool, int, int, str], RuleHint]] = []
     for given_less, rule in near[:MAX_EXPLAINED]:
-        failed = failed_claims(rule, rules, triggers, of_caller)
+        failed = () if id(rule) in matching else failed_claims(rule, rules, triggers, of_caller)
         order = (not given_less, len(failed), given_less, rule.name)
         told.append((order, RuleHint(rule.name, not failed, failed, bool(given_less))))
-    return tuple(hint for _, hint in sorted(told, key=itemgetter(0))[:MAX_HINTS])
+    return tuple([hint for _, hint in sorted(told, key=itemgetter(0))[:MAX_HINTS]])
 
 
 def _worth(given: Sequence[Gift]) -> int:

@@ -118,9 +118,9 @@ class Index(Generic[T]):
 
     def candidates(self, claims: Claims) -> list[T]:
         """Return every entry whose conditions may hold for these claims, each once."""
-        found = list(self._always)
+        found = [*self._always]
         for shelf in self._shelves:
-            found.extend(shelf.find(claims))
+            found += shelf.find(claims)
         return list({id(entry): entry for entry in found}.values()) if self._repeats else found
 
     def heaviest(self, weigh: Callable[[Sequence[T]], int]) -> int:
