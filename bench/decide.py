@@ -30,7 +30,7 @@ def run(effort: Effort) -> Report:
         rows.append(Row(f"decide, refused, {size:,} rules", _decision(policy, size, "delete"), "µs"))
         del policy
         gc.collect()
-    rows += [Row(f"decide, 32 scopes, {what}", _worst(*some), "ms", most(5)) for what, some in _worst_policies()]
+    rows += [Row(f"decide, 32 scopes, {what}", _worst(some), "ms", most(5)) for what, some in _worst_policies()]
     seconds, used = _load_apart(sizes[-1])
     rows.append(Row(f"load {sizes[-1]:,} rules from JSON", [seconds], "s CPU"))
     rows.append(Row(f"memory of {sizes[-1]:,} rules, loaded", [used], "MiB"))
@@ -89,31 +89,67 @@ def _decision(policy: Policy, size: int, actions: str) -> list[float]:
     return cpu_microseconds(lambda: decide(policy, claims, "prod", scopes, _NOW))
 
 
-def _worst_policies() -> list[tuple[str, tuple[list[str], list[str]]]]:
-    """Return patterns of one grant and of deny entries that no name can be told apart from by its beginning."""
+def _worst_policies() -> list[tuple[str, dict[str, Any]]]:
+    """Return what costs most of all that loads: as many rules, conditions or patterns as the compiler lets pass."""
+    everything = {"registry": "prod", "repositories": ["**"], "actions": list(ACTIONS)}
+    letters = ["a**" + "*".join("ab"[number >> bit & 1] for bit in range(9)) for number in range(300)]
     return [
-        ("100 denies of **/x/**", (["**"], [f"**/x{number}/**" for number in range(100)])),
-        ("1,000 denies of **/x/**", (["**"], [f"**/x{number}/**" for number in range(1000)])),
-        ("1,000 denies of **a*b**", (["**"], [f"**a*b{number}**" for number in range(1000)])),
-        ("1,000 denies of *a*/**", (["**"], [f"*a*c{number}/**" for number in range(1000)])),
-        ("a grant of 100,000 patterns", ([f"team-{number}/**" for number in range(100_000)] + ["**"], [])),
+        ("100 denies of **/x/**", _denying([f"**/x{number}/**" for number in range(100)])),
+        ("1,000 denies of **/x/**", _denying([f"**/x{number}/**" for number in range(1000)])),
+        ("1,000 denies of **a*b**", _denying([f"**a*b{number}**" for number in range(1000)])),
+        ("1,000 denies of *a*/**", _denying([f"*a*c{number}/**" for number in range(1000)])),
+        ("300 denies that nothing tells apart", _denying(letters)),
+        ("2,000 denies of all, on several actions", _denying(["**"] * 2000)),
+        ("a grant of 100,000 patterns", _rules([_grant(*[f"team-{number}/**" for number in range(100_000)], "**")])),
+        ("1,000 rules of one caller that grant all", _rules([everything] * 1000)),
+        ("1,000 rules of one caller that grant nothing", _rules([_grant("x/y")] * 1000)),
+        ("500 conditions that all fail at their end", _rules([everything] * 500, ref=_MIXED)),
+        ("400 conditions on a list of 3,000", _rules([everything] * 400, groups="none-of-them")),
     ]
 
 
-def _worst(granted: list[str], denied: list[str]) -> list[float]:
-    """Measure as many and as long names as one request may hold, all actions on each, in milliseconds."""
-    actions = list(ACTIONS)
-    policy = json.loads(policy_json(0))
-    grant = {"registry": "prod", "repositories": granted, "actions": actions}
-    policy["rules"] = [{"name": "r", "issuer": "github", "when": {"repository_id": "1"}, "grant": [grant]}]
-    policy["deny"] = [
-        {"name": f"d{number}", "repositories": [text], "actions": actions} for number, text in enumerate(denied)
+_MIXED: Final = "refs/**/a*b"
+
+
+def _grant(*repositories: str) -> dict[str, Any]:
+    return {"registry": "prod", "repositories": list(repositories), "actions": list(ACTIONS)}
+
+
+def _rules(grants: list[dict[str, Any]], **when: str) -> dict[str, Any]:
+    return {
+        "rules": [
+            {"name": f"r{number}", "issuer": "github", "when": {"repository_id": "1", **when}, "grant": [grant]}
+            for number, grant in enumerate(grants)
+        ]
+    }
+
+
+def _denying(patterns: list[str]) -> dict[str, Any]:
+    denies = [
+        {"name": f"d{number}", "repositories": [text], "actions": list(ACTIONS)[: 1 + number % len(ACTIONS)]}
+        for number, text in enumerate(patterns)
     ]
+    return {**_rules([_grant("**")]), "deny": denies}
+
+
+def _worst(sections: dict[str, Any]) -> list[float]:
+    """Measure as many and as long names as one request may hold, all actions on each, in milliseconds of CPU.
+
+    The token is as long as one may be, and the names hold what most of the patterns look for.
+    """
+    policy = {**json.loads(policy_json(0)), **sections}
     loaded = load_bytes(json.dumps(policy).encode(), name="policy.json", environment=Environment(), directory=None)
-    claims = VerifiedClaims(issuer="github", claims={"repository_id": "1", "event_name": "push"})
-    names = [f"{'a/b' * 40}/{'x' * 131}{number:03}" for number in range(32)]
-    scopes = parse(" ".join(f"repository:{name}:{','.join(actions)}" for name in names))
-    return [value / 1000 for value in cpu_microseconds(lambda: decide(loaded, claims, "prod", scopes, _NOW))]
+    ref = "refs/" + "a/b/" * 2900
+    groups = [f"{number:x}" for number in range(3000)]
+    claims: dict[str, Any] = {"repository_id": "1", "event_name": "push", "ref": ref, "groups": groups}
+    actions = ",".join(ACTIONS)
+    worst: list[float] = []
+    for body in ("a/b" * 40 + "/" + "x" * 131, "ab" * 126, "aab" * 84):
+        scopes = parse(" ".join(f"repository:{body}{number:03}:{actions}" for number in range(32)))
+        caller = VerifiedClaims(issuer="github", claims=claims)
+        taken = cpu_microseconds(lambda: decide(loaded, caller, "prod", scopes, _NOW))  # noqa: B023
+        worst = max(worst, taken, key=lambda values: median(values) if values else 0.0)
+    return [value / 1000 for value in worst]
 
 
 def _load_apart(size: int) -> tuple[float, float]:

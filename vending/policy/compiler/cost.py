@@ -6,7 +6,7 @@ a policy of which that is too much does not load, since a decision runs on the e
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from vending.policy.engine.pattern_index import heaviest_chain
@@ -14,18 +14,21 @@ from vending.policy.language.problems import Code, Finding
 
 if TYPE_CHECKING:
     from vending.policy.engine.conditions import Condition
-    from vending.policy.engine.globs import Glob
     from vending.policy.engine.policy import Deny, IssuerRules, Rule
+    from vending.policy.engine.repositories import Template
 
-MAX_COMPARISONS: Final = 2_000
-"""Entries, alternatives and patterns that one token may have to be compared with: those of a company that writes two
-thousand rules without any value that tells its repositories apart."""
+MAX_RULES: Final = 1_000
+"""Rules that one token may have to be compared with, their alternatives and the patterns in their conditions counted:
+those of a company that writes a thousand rules without any value that tells its repositories apart."""
 
-MAX_PATTERNS: Final = 16_000
-"""Patterns that one repository may have to be compared with, times the scopes of a request: 500 for 32 scopes."""
+MAX_DENIES: Final = 2_000
+"""The same for deny and never entries, most of which have no conditions."""
 
-_FEW: Final = 8
-"""Rules of one value that are not worth counting unless they are large."""
+MAX_PATTERNS: Final = 10_000
+"""Patterns that one repository may have to be compared with, times the scopes of a request: 312 for 32 scopes."""
+
+_FEW: Final = 16
+"""Patterns of which it is not worth finding out how many one name can begin with."""
 
 
 def check_cost(rules: Mapping[str, IssuerRules], max_scopes: int) -> list[Finding]:
@@ -39,13 +42,16 @@ def check_cost(rules: Mapping[str, IssuerRules], max_scopes: int) -> list[Findin
 
 
 def _problem(rules: IssuerRules, max_scopes: int) -> str | None:
-    compared = rules.by_condition.heaviest(_weight) + rules.denies_by_condition.heaviest(_weight)
-    if compared > MAX_COMPARISONS:
-        return (
-            f"one token of this issuer may have to be compared with {compared} rules, deny entries and patterns, and "
-            f"{MAX_COMPARISONS} are the most; give rules a condition that tells their callers apart, such as a "
-            "repository's id, or merge those that differ only in a value into one with a list"
-        )
+    for what, most, compared in (
+        ("rules", MAX_RULES, rules.by_condition.heaviest(_weight)),
+        ("deny entries", MAX_DENIES, rules.denies_by_condition.heaviest(_weight)),
+    ):
+        if compared > most:
+            return (
+                f"one token of this issuer may have to be compared with {compared} {what}, their alternatives and "
+                f"patterns counted, and {most} are the most; give them a condition that tells callers apart, such as "
+                "a repository's id, or merge those that differ only in a value into one with a list"
+            )
     limit = MAX_PATTERNS // max_scopes
     patterns = rules.by_condition.heaviest(_patterns) + rules.denied_names.most_compared()
     if patterns > limit:
@@ -77,19 +83,24 @@ def _globs(conditions: Sequence[Condition]) -> int:
 
 def _patterns(rules: Sequence[Rule]) -> int:
     """Count the patterns of grants that a name may have to be compared with."""
-    if len(rules) <= _FEW and all(len(rule.grants) <= _FEW for rule in rules):
-        return 0
-    beginnings: dict[str, set[str]] = {}
-    for glob in _compared(rules):
-        beginnings.setdefault(glob.prefix, set()).add(glob.text)
-    indexes = {id(grant.many): grant.many for rule in rules for grant in rule.grants if grant.many is not None}
-    return heaviest_chain({prefix: len(texts) for prefix, texts in beginnings.items()}) + sum(
-        index.most_compared() for index in indexes.values()
+    grants = [grant for rule in rules for grant in rule.grants if grant.globs or grant.templates]
+    simple = sum([len(grant.globs) for grant in grants if grant.many is None])
+    if simple > _FEW:
+        beginnings: dict[str, set[str]] = {}
+        for glob in (glob for grant in grants if grant.many is None for glob in grant.globs):
+            beginnings.setdefault(glob.prefix, set()).add(glob.text)
+        simple = heaviest_chain({prefix: len(texts) for prefix, texts in beginnings.items()})
+    indexes = {id(grant.many): grant.many for grant in grants if grant.many is not None}
+    templates = {id(template): template for grant in grants for template in grant.templates}
+    return (
+        simple
+        + sum(index.most_compared() for index in indexes.values())
+        + sum(map(_patterns_of_template, templates.values()))
     )
 
 
-def _compared(rules: Sequence[Rule]) -> Iterator[Glob]:
-    for rule in rules:
-        for grant in rule.grants:
-            if grant.many is None:
-                yield from grant.globs
+def _patterns_of_template(template: Template) -> int:
+    """Count the patterns that a template may stand for, for one caller."""
+    reaches = [reach for part in template.insertions for reach in (part.lists or {}).values()]
+    patterns = (len(r.globs) if r.many is None else r.many.most_compared() for r in reaches if r.globs)
+    return max(patterns, default=0) + (template.tail is not None)

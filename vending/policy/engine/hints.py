@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from heapq import merge
-from itertools import islice
+from itertools import chain, islice
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Final
 
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 MAX_HINTS: Final = 100
 """Hints are for reading; a caller with more rules than this has its owner's trace."""
 
-MAX_LOOKED_AT: Final = 2_000
+MAX_LOOKED_AT: Final = 1_000
 """Where an organisation writes one rule for each of its repositories, by the owner's id alone, all may be about the
 caller; a denial must not cost more than a decision. Of more rules, or of those that grant more repositories than this
 together, the first by name are looked at."""
 
-MAX_EXPLAINED: Final = 200
+MAX_EXPLAINED: Final = 100
 """Rules of which it is found out what keeps them from matching: those that would grant something, then by name."""
 
 _MANY: Final = 16
@@ -80,21 +80,21 @@ def hints(
     rules = policy.rules[claims.issuer]
     of_caller = claims.claims
     asked = None if scopes is None else Asked(scopes)
-    near: list[tuple[int, Rule]] = []
+    granting: list[tuple[int, Rule]] = []
+    others: list[tuple[int, Rule]] = []
     looked_at = 0
-    for rule in _about(rules, of_caller):
+    for rule in _filed(rules, of_caller):
         if looked_at < MAX_LOOKED_AT and is_in_force(rule.span, now):
             given = gifts(rule, registry, asked, of_caller)
-            near.append((-_worth(given), rule))
+            (granting if given else others).append((-_worth(given), rule))
             looked_at += sum(len(gift.gives) for gift in given)
-    if len(near) > MAX_EXPLAINED:
-        near.sort(key=lambda pair: pair[0] == 0)
-    if len(near) > _MANY:
+    if len(granting) + len(others) > _MANY:
         of_caller = with_long_lists(of_caller)
+    near = islice((pair for pair in chain(granting, others) if is_about(pair[1], of_caller)), MAX_EXPLAINED)
     matching = set(map(id, matched))
     triggers = active_triggers(rules, of_caller)
     told: list[tuple[tuple[bool, int, int, str], RuleHint]] = []
-    for given_less, rule in near[:MAX_EXPLAINED]:
+    for given_less, rule in near:
         failed = () if id(rule) in matching else failed_claims(rule, rules, triggers, of_caller)
         order = (not given_less, len(failed), given_less, rule.name)
         told.append((order, RuleHint(rule.name, not failed, failed, bool(given_less))))
@@ -108,14 +108,14 @@ def _worth(given: Sequence[Gift]) -> int:
     return len({(name, action) for gift in given for name, actions in gift.gives.items() for action in actions})
 
 
-def _about(rules: IssuerRules, claims: Claims) -> Iterator[Rule]:
-    """Yield the rules about a caller among the first `MAX_LOOKED_AT` by name that may be; each once."""
+def _filed(rules: IssuerRules, claims: Claims) -> Iterator[Rule]:
+    """Yield the first `MAX_LOOKED_AT` rules, by name, that may be about a caller; each once."""
     groups = [group for group in rules.by_identity.groups(claims) if group]
     found = groups[0] if len(groups) == 1 else merge(*groups, key=_name)
-    seen: set[str] = set()
+    seen: set[int] = set()
     for rule in islice(found, MAX_LOOKED_AT):
-        if rule.name not in seen and is_about(rule, claims):
-            seen.add(rule.name)
+        if id(rule) not in seen:
+            seen.add(id(rule))
             yield rule
 
 
