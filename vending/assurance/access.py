@@ -14,11 +14,11 @@ from vending.acr.scope import CATALOG, CATALOG_ACTION, Scope, repository
 from vending.assurance.prover import Conjunction, Literal, Prover, Witness
 from vending.assurance.space import Cover, put
 from vending.assurance.values import MISSING, Domain
-from vending.assurance.words import Undecided
 from vending.oidc.types import VerifiedClaims
 from vending.policy.engine.conditions import State
 from vending.policy.engine.decide import decide
 from vending.policy.engine.matching import is_in_force
+from vending.policy.engine.words import Undecided
 from vending.policy.providers.preset import ClaimType
 
 if TYPE_CHECKING:

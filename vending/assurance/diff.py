@@ -24,7 +24,7 @@ from vending.assurance.access import (
 )
 from vending.assurance.prover import Conjunction, Prover, Witness
 from vending.assurance.space import Cover, Space
-from vending.assurance.words import Undecided
+from vending.policy.engine.words import Undecided
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

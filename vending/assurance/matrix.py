@@ -16,8 +16,8 @@ from vending.assurance.access import Access, Denial, Right, claims_of, domains
 from vending.assurance.diff import entry_text, intersection
 from vending.assurance.prover import Prover
 from vending.assurance.space import Cover, Space
-from vending.assurance.words import Undecided
 from vending.policy.engine.matching import is_in_force
+from vending.policy.engine.words import Undecided
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -15,8 +15,8 @@ from vending.assurance.access import Access, Denial, Example, Right, allows, cla
 from vending.assurance.diff import entry_text, intersection
 from vending.assurance.prover import Prover, Witness
 from vending.assurance.space import Space
-from vending.assurance.words import Undecided
 from vending.policy.engine.index import Index
+from vending.policy.engine.words import Undecided
 from vending.policy.language.problems import Problem
 
 if TYPE_CHECKING:

@@ -13,7 +13,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from vending.assurance.values import MISSING, Domain, Missing, Wish, find_value
-from vending.assurance.words import (
+from vending.oidc.claim_path import fold
+from vending.policy.engine.conditions import Condition, State
+from vending.policy.engine.words import (
     Constraint,
     RepositoryName,
     Undecided,
@@ -24,8 +26,6 @@ from vending.assurance.words import (
     shortest,
     union,
 )
-from vending.oidc.claim_path import fold
-from vending.policy.engine.conditions import Condition, State
 
 if TYPE_CHECKING:
     from vending.oidc.claim_path import ClaimPath

@@ -15,10 +15,18 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from vending.assurance.prover import REPOSITORY, Conjunction, Literal, Prover, Variable, Witness
 from vending.assurance.values import MISSING, Missing, Wish, judge, text_constraints, texts
-from vending.assurance.words import Automaton, Constraint, RepositoryName, Undecided, alphabet, enumerate_classes, union
 from vending.oidc.claim_path import parse_key
 from vending.policy.engine.conditions import Condition, State, compile_condition
 from vending.policy.engine.repositories import Insertion, Template
+from vending.policy.engine.words import (
+    Automaton,
+    Constraint,
+    RepositoryName,
+    Undecided,
+    alphabet,
+    enumerate_classes,
+    union,
+)
 from vending.policy.providers.preset import BeginsWith, Follows, Relation
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Final
 
-from vending.assurance.words import Constraint, Undecided, alphabet, literals_only, shortest, union
 from vending.policy.engine.conditions import Condition, State
+from vending.policy.engine.words import Constraint, Undecided, alphabet, literals_only, shortest, union
 
 if TYPE_CHECKING:
     from vending.oidc.types import JsonValue

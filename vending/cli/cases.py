@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 from pydantic import Field, ValidationError
 
 from vending.acr import scope as scopes
-from vending.cli.inputs import find_registry, parse_scope, parse_time
+from vending.cli.inputs import parse_scope, parse_time
 from vending.errors import Reason, Refusal
 from vending.oidc.issuer_url import difference
 from vending.oidc.types import VerifiedClaims
 from vending.policy import PolicyError, decide, lookup, parse_key
+from vending.policy.engine.registries import find_registry
 from vending.policy.language.fields import Name, Prose, Strict, Text
 from vending.policy.language.problems import Code, Finding
 from vending.policy.language.reader import read
@@ -212,7 +213,7 @@ def _check(case: CaseModel, number: int, policy: Policy) -> Iterator[Finding]:
         yield from _check_scope(case.granted, None, (*path, "granted"))
     yield from _check_scope(case.scope, case.reason, (*path, "scope"))
     try:
-        find_registry(policy, case.registry)
+        find_registry(policy, case.registry, reveal=True)
     except Refusal as refusal:
         if refusal.reason != case.reason:
             place = (*path, "registry") if case.registry is not None else path
@@ -289,7 +290,7 @@ def _decide(case: CaseModel, policy: Policy, now: float) -> Decision | Refusal:
             return Refusal(Reason.TOO_MANY_SCOPES)
         if issuer is None or not issuer.verification.enabled:
             return Refusal(Reason.ISSUER_DISABLED)
-        registry = find_registry(policy, case.registry)
+        registry = find_registry(policy, case.registry, reveal=True)
     except Refusal as refusal:
         return refusal
     return decide(policy, VerifiedClaims(case.issuer, case.claims), registry.name, asked, _moment(case, now))

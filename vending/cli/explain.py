@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from vending.acr import scope as scopes
 from vending.cli.frame import add_command
-from vending.cli.inputs import find_registry, load_policy, now, parse_scope, parse_time, read_claims, read_token
+from vending.cli.inputs import load_policy, now, parse_scope, parse_time, read_claims, read_token
 from vending.cli.report import FINDINGS, FINE, Cell, Report, UsageError, count, line
 from vending.errors import Refusal
 from vending.oidc.claims import check_claims
@@ -22,6 +22,7 @@ from vending.oidc.issuer_url import near_miss
 from vending.oidc.types import VerifiedClaims
 from vending.policy import trace
 from vending.policy.engine.conditions import State
+from vending.policy.engine.registries import find_registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -128,7 +129,7 @@ def run(arguments: argparse.Namespace) -> Report:
     moment = now() if arguments.at is None else arguments.at
     try:
         asked = parse_scope(arguments.scope)
-        registry = find_registry(policy, arguments.registry)
+        registry = find_registry(policy, arguments.registry, reveal=True)
     except Refusal as refusal:
         raise UsageError(refusal.description) from None
     if arguments.scope is not None and scopes.count(arguments.scope) > policy.limits.max_scopes:

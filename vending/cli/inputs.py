@@ -21,12 +21,11 @@ from vending.oidc.encoding import decode_json_object
 from vending.oidc.token import MAX_TOKEN_LENGTH, peek
 from vending.oidc.types import Claims, PeekedToken, RawToken
 from vending.policy import Environment, load_with_source
-from vending.policy.engine import registries
 from vending.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
     from vending.acr.scope import Scope
-    from vending.policy import Loaded, Policy, Registry
+    from vending.policy import Loaded
 
 STDIN: Final = "-"
 MAX_CLAIMS_BYTES: Final = 4 * MAX_TOKEN_LENGTH
@@ -106,15 +105,6 @@ def read_token(path: str) -> PeekedToken:
 def parse_scope(text: str | None) -> tuple[Scope, ...] | None:
     """Parse the scopes of a request; None asks for everything that can be listed. Raises `Refusal`."""
     return None if text is None else scopes.parse(text)
-
-
-def find_registry(policy: Policy, named: str | None) -> Registry:
-    """Find the registry of a request as the app does; a refusal lists the registries, which the app never tells."""
-    try:
-        return registries.find_registry(policy, named)
-    except Refusal as refusal:
-        known = ", ".join(sorted(policy.registries))
-        raise Refusal(refusal.reason, f"{refusal.description.removesuffix('.')}; expected one of {known}.") from None
 
 
 def parse_time(text: str) -> float:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from vending.acr.names import ACTIONS, is_repository_name
 from vending.assurance.matrix import when_text, who_can
 from vending.cli.frame import add_command, add_moment, moment
-from vending.cli.inputs import existing, find_registry, load_policy, places
+from vending.cli.inputs import existing, load_policy, places
 from vending.cli.report import FINE, Cell, Report, Table, UsageError, count, line
 from vending.errors import Refusal
+from vending.policy.engine.registries import find_registry
 
 if TYPE_CHECKING:
     import argparse
@@ -43,7 +44,7 @@ def run(arguments: argparse.Namespace) -> Report:
     registry = None
     if arguments.registry is not None:
         try:
-            registry = find_registry(policy, arguments.registry).name
+            registry = find_registry(policy, arguments.registry, reveal=True).name
         except Refusal as refusal:
             raise UsageError(f"--registry: {refusal.description}") from None
     rows = who_can(policy, arguments.repository, moment(arguments), registry=registry, action=arguments.action)

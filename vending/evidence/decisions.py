@@ -18,13 +18,13 @@ from vending.assurance.access import claims_of, domains
 from vending.assurance.prover import Prover
 from vending.assurance.space import put
 from vending.assurance.values import MISSING, Missing
-from vending.assurance.words import Undecided
 from vending.errors import Reason, Refusal
 from vending.evidence.events import Event, seconds
 from vending.oidc.claim_path import parse_key
 from vending.oidc.types import VerifiedClaims
 from vending.policy import decide
 from vending.policy.engine.conditions import State
+from vending.policy.engine.words import Undecided
 
 if TYPE_CHECKING:
     from vending.acr.scope import Scope

@@ -12,9 +12,10 @@ from math import prod
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
-from vending.policy.engine.containment import UndecidedError, uncovered_name
+from vending.policy.engine.containment import uncovered_name
 from vending.policy.engine.globs import compile_glob, is_literal
 from vending.policy.engine.repositories import Insertion, RepositoryError, Template, compile_entry, compile_plain
+from vending.policy.engine.words import Undecided
 from vending.policy.language.fields import as_list
 from vending.policy.language.models import DenyModel, FileBoundsModel, GrantModel, PolicyModel
 from vending.policy.language.problems import Code, Finding, Location
@@ -181,7 +182,7 @@ class BoundsChecker:
                     return f"{text} is not within what {file} may name ({listed}): it covers {name}, for one"
         except (RepositoryError, ValueError):
             return ""  # It is reported where it is compiled.
-        except UndecidedError:
+        except Undecided:
             return f"{text} cannot be shown to lie within what {file} may name ({listed}); write a simpler pattern"
         return ""
 
@@ -220,7 +221,7 @@ def _choices(part: str | Insertion) -> list[str]:
 
 
 def _uncovered(limits: Sequence[str], pattern: str) -> str | None:
-    """Return a name that a pattern covers and no limit does; None where there is none. Raises `UndecidedError`."""
+    """Return a name that a pattern covers and no limit does; None where there is none. Raises `Undecided`."""
     if pattern in limits or any(_is_below(limit, pattern) for limit in limits):
         return None
     if is_literal(pattern):

@@ -18,12 +18,13 @@ from vending.acr.scope import CATALOG, Scope, repository
 from vending.oidc.claim_path import ClaimPath, write_key
 from vending.oidc.types import VerifiedClaims
 from vending.policy.engine.conditions import State
-from vending.policy.engine.containment import UndecidedError, common_name, common_text
+from vending.policy.engine.containment import common_name, common_text
 from vending.policy.engine.decide import decide
 from vending.policy.engine.globs import compile_glob, is_literal
 from vending.policy.engine.index import Index
 from vending.policy.engine.matching import deny_holds
 from vending.policy.engine.policy import ALWAYS
+from vending.policy.engine.words import Undecided
 from vending.policy.providers.preset import Follows
 
 if TYPE_CHECKING:
@@ -193,7 +194,7 @@ def _values(wanted: Sequence[Condition], shunned: Sequence[Condition]) -> Iterat
             yield texts[0].replace("**", "x").replace("*", "x")
             try:
                 shortest = common_text(texts)
-            except UndecidedError:
+            except Undecided:
                 continue
             if shortest is not None:
                 yield shortest
@@ -254,7 +255,7 @@ def _scopes(grant: Grant, covers: Grant, claims: Claims) -> Iterator[Scope]:
         for other in ruled_out:
             try:
                 name = common_name([one, other])
-            except UndecidedError:
+            except Undecided:
                 continue
             if name is not None:
                 yield repository(name, actions[:1])

@@ -12,14 +12,29 @@ if TYPE_CHECKING:
 
 
 def find_registry(
-    policy: Policy, audience: str | None, resource: str | None = None, *, allow_loopback: bool = False
+    policy: Policy,
+    audience: str | None,
+    resource: str | None = None,
+    *,
+    allow_loopback: bool = False,
+    reveal: bool = False,
 ) -> Registry:
     """Find the registry that a request names, or the policy's only one.
 
     `audience` is its name or one of its hosts, `resource` one of its hosts as a URL (RFC 8707); case, the port 443 and
     `/v2/` behind a host make no difference. Raises `Refusal` with `unknown_registry`, `multiple_registries` or
-    `registry_required`.
+    `registry_required`; with `reveal` it lists the policy's registries, which callers are never told.
     """
+    try:
+        return _find(policy, audience, resource, allow_loopback=allow_loopback)
+    except Refusal as refusal:
+        if not reveal:
+            raise
+        known = ", ".join(sorted(policy.registries))
+        raise Refusal(refusal.reason, f"{refusal.description.removesuffix('.')}; expected one of {known}.") from None
+
+
+def _find(policy: Policy, audience: str | None, resource: str | None, *, allow_loopback: bool) -> Registry:
     named: list[Registry] = []
     if audience is not None:
         named.append(_known(_by_name(policy, audience), audience))

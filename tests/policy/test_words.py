@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from tests.policy.reference import matches_pattern
 from tests.support.examples import examples
 from vending.acr.names import is_repository_name
-from vending.assurance.words import Constraint, RepositoryName, Undecided, Union, alphabet, enumerate_classes, shortest
+from vending.policy.engine.words import (
+    Constraint,
+    RepositoryName,
+    Undecided,
+    Union,
+    alphabet,
+    enumerate_classes,
+    shortest,
+)
 
 PATTERNS = st.text(alphabet="ab/*", max_size=5).filter(lambda text: "***" not in text)
 SETS = st.lists(PATTERNS, min_size=1, max_size=3)
