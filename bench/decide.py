@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import time
+from statistics import median
 from typing import Any, Final
 
 from bench.processes import mebibytes

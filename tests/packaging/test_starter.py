@@ -15,7 +15,7 @@ import pytest
 from tests.clients.servers import Answer, Server, serve
 from tests.packaging.forges import PLATFORMS, TOKEN, Forge, Platform
 from vending.cli.main import main
-from vending.policy.language.json_schema import PART_SCHEMA_FILE, SCHEMA_FILE
+from vending.policy.language.json_schema import PART_SCHEMA_FILE, SCHEMA_FILE, TESTS_SCHEMA_FILE
 from vending.starter import PLATFORMS as WRITTEN_FOR
 
 LABEL = "access-approved"
@@ -54,13 +54,19 @@ def test_a_new_repository_is_clean_and_keeps_its_promises(installed: Path, repos
 
 
 def test_the_files_name_schemas_that_are_there(installed: Path, repository: Path) -> None:
-    for name, options in (("policy.schema.json", ()), ("policy.part.schema.json", ("--part",))):
+    for name, options in (
+        ("policy.schema.json", ()),
+        ("policy.part.schema.json", ("--part",)),
+        ("policy.tests.schema.json", ("--tests",)),
+    ):
         printed = run(installed, repository, "acr-vending", "schema", *options).stdout
         assert json.loads((repository / name).read_text()) == json.loads(printed)
     for file in (repository / "policy").iterdir():
         _, _, schema = file.read_text().splitlines()[0].partition("$schema=")
         assert (file.parent / schema).is_file()
-    assert {SCHEMA_FILE.name, PART_SCHEMA_FILE.name} == {path.name for path in repository.glob("*.json")}
+    assert {SCHEMA_FILE.name, PART_SCHEMA_FILE.name, TESTS_SCHEMA_FILE.name} == {
+        path.name for path in repository.glob("*.json")
+    }
 
 
 def test_nothing_is_overwritten(installed: Path, repository: Path) -> None:

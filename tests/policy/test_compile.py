@@ -206,3 +206,31 @@ def test_model_and_document_are_kept_for_the_linter(home: Path) -> None:
     assert [rule.name for rule in loaded.model.rules] == ["web"]
     [(file, place)] = loaded.document.locate([(("rules", 0, "when", "repository_id"), False)])
     assert (file, place.line, place.column) == (str(home / "web.yml"), 5, 27)
+
+
+def test_json_and_yaml_files_of_one_directory_say_the_same_as_either_alone(home: Path, tmp_path: Path) -> None:
+    """The main file is JSON, one team writes YAML, another JSON; days and templates mean the same in both."""
+    mixed = tmp_path / "mixed"
+    mixed.mkdir()
+    main: dict[str, Any] = {
+        "version": 1,
+        "audience": "https://vend.contoso.example",
+        "registries": {"prod": {"login_server": "contoso.azurecr.io"}},
+        "issuers": {"github": {"preset": "github"}},
+    }
+    (mixed / "main.json").write_text(json.dumps(main, indent=2))
+    (mixed / "ops.json").write_text(OPS)
+    (mixed / "web.yaml").write_text(WEB)
+    said, same = compiled(home), compiled(mixed)
+    assert said.pop("sources") != same.pop("sources")
+    assert said == same
+    assert said["rules"][0]["expires"] == "2027-06-30"
+
+
+def test_mistakes_are_reported_in_the_file_that_has_them_whatever_its_form(home: Path) -> None:
+    (home / "ops.json").write_text(OPS.replace('"push"', '"pusch"'))
+    (home / "web.yml").write_text(WEB.replace("expires: 2027-06-30", "expires: 2027-06-31"))
+    assert [(file, line, code) for file, line, _, code in problems_of(home)] == [
+        ("ops.json", 9, Code.VALUE),
+        ("web.yml", 8, Code.DATE),
+    ]

@@ -13,7 +13,7 @@ import pytest
 
 from devstack import tools
 from tests.docs.markdown import ROOT
-from vending.policy.language.json_schema import PART_SCHEMA_FILE, SCHEMA_FILE
+from vending.policy.language.json_schema import PART_SCHEMA_FILE, SCHEMA_FILE, TESTS_SCHEMA_FILE
 from vending.starter import PLATFORMS, contents, write
 
 _PATIENCE_SECONDS = 60
@@ -89,8 +89,7 @@ def editor() -> Iterator[Editor]:
     opened.close()
 
 
-EXAMPLES = [path for path in (ROOT / "examples").glob("**/*.yaml") if path.parent.name != "tests"]
-SHIPPED = sorted([ROOT / "policy.yaml", *EXAMPLES])
+SHIPPED = sorted([ROOT / "policy.yaml", ROOT / "policy.tests.yaml", *(ROOT / "examples").glob("**/*.yaml")])
 
 
 def test_shipped_files_show_no_error_and_say_their_schema(editor: Editor) -> None:
@@ -103,8 +102,8 @@ def test_shipped_files_show_no_error_and_say_their_schema(editor: Editor) -> Non
 def test_files_of_a_new_policy_repository_show_no_error(editor: Editor, tmp_path: Path) -> None:
     service, registry = "https://vend.contoso.example", "contoso.azurecr.io"
     write(tmp_path, contents(PLATFORMS, service=service, registry=registry))
-    paths = sorted((tmp_path / "policy").glob("*.yaml"))
-    assert len(paths) > 1
+    paths = sorted([*(tmp_path / "policy").glob("*.yaml"), *(tmp_path / "tests").glob("*.yaml")])
+    assert len(paths) > 2
     for path in paths:
         assert editor.diagnostics(path) == [], path
 
@@ -179,6 +178,41 @@ def test_mistakes_in_the_head_are_shown_where_they_are(
     path = tmp_path / "policy.yaml"
     path.write_text((POLICY + RULES).replace(right, wrong, 1))
     assert at in [places(path, diagnostic) for diagnostic in editor.diagnostics(path)]
+
+
+TESTS = """\
+# yaml-language-server: $schema=policy.tests.schema.json
+tests:
+  - name: main may push
+    issuer: github
+    claims: {repository_id: "1", ref: refs/heads/main, exp: null}
+    scope: repository:web/api:push
+    at: 2027-01-01T08:00:00Z
+    expect: allow
+"""
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "at"),
+    [
+        ("expect: allow", "expect: granted", "granted"),
+        ("expect: allow", "expect: deny\n    reason: no_rule", "no_rule"),
+        ("    scope:", "    scopes:", "scopes"),
+        ("issuer: github", "issuer: https://github.com", "https://github.com"),
+        ("scope: repository:web/api:push", "scope: [push]", "[push]"),
+        ("name: main may push", "name: 1", "1"),
+    ],
+)
+def test_mistakes_in_tests_are_shown_where_they_are(
+    editor: Editor, tmp_path: Path, right: str, wrong: str, at: str
+) -> None:
+    (tmp_path / TESTS_SCHEMA_FILE.name).write_bytes(TESTS_SCHEMA_FILE.read_bytes())
+    path = tmp_path / "policy.tests.yaml"
+    path.write_text(TESTS)
+    assert editor.diagnostics(path) == []
+    other = tmp_path / "wrong.tests.yaml"
+    other.write_text(TESTS.replace(right, wrong, 1))
+    assert at in [places(other, diagnostic) for diagnostic in editor.diagnostics(other)]
 
 
 def places(path: Path, diagnostic: dict[str, Any]) -> str:

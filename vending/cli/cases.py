@@ -19,6 +19,7 @@ from vending.oidc.types import VerifiedClaims
 from vending.policy import PolicyError, decide, lookup, parse_key
 from vending.policy.engine.registries import find_registry
 from vending.policy.language.fields import Name, Prose, Strict, Text
+from vending.policy.language.json_schema import schema_of
 from vending.policy.language.problems import Code, Finding
 from vending.policy.language.reader import read
 
@@ -94,8 +95,7 @@ class CasesModel(Strict):
 
 def tests_schema() -> dict[str, Any]:
     """Return the JSON Schema of a policy-test file."""
-    schema = CasesModel.model_json_schema()
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+    return schema_of(CasesModel, "tests", "Tests of a policy of ACR Token Vending")
 
 
 @dataclass(frozen=True, slots=True)

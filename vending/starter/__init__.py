@@ -7,7 +7,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
 from vending import __version__
-from vending.policy.language.json_schema import PART_SCHEMA_FILE, SCHEMA_FILE
+from vending.policy.language.json_schema import PART_SCHEMA_FILE, SCHEMA_FILE, TESTS_SCHEMA_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -60,7 +60,7 @@ def contents(platforms: Collection[str], *, service: str, registry: str) -> dict
         for placeholder, value in values.items():
             text = text.replace(placeholder, value)
         found[path] = text
-    return found | {file.name: file.read_text("utf-8") for file in (SCHEMA_FILE, PART_SCHEMA_FILE)}
+    return found | {file.name: file.read_text("utf-8") for file in (SCHEMA_FILE, PART_SCHEMA_FILE, TESTS_SCHEMA_FILE)}
 
 
 def write(directory: Path, wanted: Mapping[str, str]) -> Written:

@@ -21,6 +21,7 @@ from vending.policy.providers.presets import PRESETS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pydantic import BaseModel
     from pydantic.json_schema import JsonSchemaValue
     from pydantic_core import core_schema
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 SCHEMA_FILE: Final = Path(__file__).parents[1] / "policy.schema.json"
 PART_SCHEMA_FILE: Final = SCHEMA_FILE.with_name("policy.part.schema.json")
+TESTS_SCHEMA_FILE: Final = SCHEMA_FILE.with_name("policy.tests.schema.json")
 """The schemas as they are shipped, for `# yaml-language-server: $schema=…`."""
 
 
@@ -102,12 +104,18 @@ def render_schema(schema: dict[str, Any]) -> str:
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
-def _schema(kind: str, title: str) -> dict[str, Any]:
-    made = PolicyModel.model_json_schema(schema_generator=_Generator)
+def schema_of(model: type[BaseModel], kind: str, title: str) -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of a model of files that people write; `kind` is part of its `$id`."""
+    made = model.model_json_schema(schema_generator=_Generator)
     _drop_titles(made)
-    definitions = made.pop("$defs") | {f"Claims.{name}": _claims(preset) for name, preset in _TYPED.items()}
     head = {"$schema": _Generator.schema_dialect, "$id": f"urn:acr-token-vending:schema:{kind}:1", "title": title}
-    return {**head, **made, "$defs": definitions}
+    return {**head, **made}
+
+
+def _schema(kind: str, title: str) -> dict[str, Any]:
+    made = schema_of(PolicyModel, kind, title)
+    made["$defs"] |= {f"Claims.{name}": _claims(preset) for name, preset in _TYPED.items()}
+    return made
 
 
 # --- Claims by preset -------------------------------------------------------------------------------------------------
