@@ -16,6 +16,7 @@ from vending.acr.names import ACTIONS
 from vending.acr.scope import parse
 from vending.oidc.types import VerifiedClaims
 from vending.policy import Environment, Policy, decide, load_bytes
+from vending.policy.compiler.cost import MAX_DENIES, MAX_RULES
 
 _SIZES: Final = (10, 1_000, 100_000)
 _NOW: Final = 1_800_000_000.0
@@ -93,18 +94,21 @@ def _decision(policy: Policy, size: int, actions: str) -> list[float]:
 def _worst_policies() -> list[tuple[str, dict[str, Any]]]:
     """Return what costs most of all that loads: as many rules, conditions or patterns as the compiler lets pass."""
     everything = {"registry": "prod", "repositories": ["**"], "actions": list(ACTIONS)}
-    letters = ["a**" + "*".join("ab"[number >> bit & 1] for bit in range(9)) for number in range(300)]
+    letters = ["a**" + "*".join("ab"[number >> bit & 1] for bit in range(9)) for number in range(500)]
     return [
         ("100 denies of **/x/**", _denying([f"**/x{number}/**" for number in range(100)])),
         ("1,000 denies of **/x/**", _denying([f"**/x{number}/**" for number in range(1000)])),
         ("1,000 denies of **a*b**", _denying([f"**a*b{number}**" for number in range(1000)])),
         ("1,000 denies of *a*/**", _denying([f"*a*c{number}/**" for number in range(1000)])),
-        ("300 denies that nothing tells apart", _denying(letters)),
-        ("2,000 denies of all, on several actions", _denying(["**"] * 2000)),
+        ("500 denies that nothing tells apart", _denying(letters)),
+        (f"{MAX_DENIES:,} denies of all, on several actions", _denying(["**"] * MAX_DENIES)),
         ("a grant of 100,000 patterns", _rules([_grant(*[f"team-{number}/**" for number in range(100_000)], "**")])),
-        ("1,000 rules of one caller that grant all", _rules([everything] * 1000)),
-        ("1,000 rules of one caller that grant nothing", _rules([_grant("x/y")] * 1000)),
-        ("500 conditions that all fail at their end", _rules([everything] * 500, ref=_MIXED)),
+        (f"{MAX_RULES:,} rules of one caller that grant all", _rules([everything] * MAX_RULES)),
+        (f"{MAX_RULES:,} rules of one caller that grant nothing", _rules([_grant("x/y")] * MAX_RULES)),
+        (
+            f"{MAX_RULES // 2:,} conditions that all fail at their end",
+            _rules([everything] * (MAX_RULES // 2), ref=_MIXED),
+        ),
         ("400 conditions on a list of 3,000", _rules([everything] * 400, groups="none-of-them")),
     ]
 

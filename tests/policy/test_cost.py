@@ -83,7 +83,7 @@ def entangled(number: int) -> list[str]:
 
 
 def test_patterns_that_nothing_tells_apart_are_bounded_by_the_scopes_of_a_request() -> None:
-    few, many = entangled(60), entangled(120)
+    few, many = entangled(100), entangled(200)
     make_policy(rules=[rule("r", grant(*few))], limits={"max_scopes": 128})
     [(code, message)] = errors(rules=[rule("r", grant(*many))], limits={"max_scopes": 128})
     assert code == "too_costly"

@@ -14,7 +14,7 @@ from hypothesis import given
 from tests.policy.language import compose, deny, grant, load_data, rule
 from tests.policy.test_properties import policies
 from tests.support.examples import examples
-from vending.cli.cases import tests_schema
+from vending.cli.cases import tests_schema as schema_of_tests
 from vending.policy import PolicyError
 from vending.policy.language.json_schema import (
     PART_SCHEMA_FILE,
@@ -248,7 +248,7 @@ def test_schema_accepts_every_policy_that_loads(data: dict[str, Any]) -> None:
 def test_shipped_schema_is_the_one_of_the_models() -> None:
     assert SCHEMA_FILE.read_text() == render_schema(policy_schema()), "write it anew: python -m vending schema -o FILE"
     assert PART_SCHEMA_FILE.read_text() == render_schema(part_schema()), "and: python -m vending schema --part -o FILE"
-    assert TESTS_SCHEMA_FILE.read_text() == render_schema(tests_schema()), (
+    assert TESTS_SCHEMA_FILE.read_text() == render_schema(schema_of_tests()), (
         "and: python -m vending schema --tests -o FILE"
     )
 
@@ -256,7 +256,7 @@ def test_shipped_schema_is_the_one_of_the_models() -> None:
 def test_schema_is_a_valid_schema() -> None:
     jsonschema_rs.meta.validate(policy_schema())
     jsonschema_rs.meta.validate(part_schema())
-    jsonschema_rs.meta.validate(tests_schema())
+    jsonschema_rs.meta.validate(schema_of_tests())
 
 
 def test_schema_describes_every_key() -> None:

@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from vending.policy.engine.policy import Deny, IssuerRules, Rule
     from vending.policy.engine.repositories import Template
 
-MAX_RULES: Final = 1_000
+MAX_RULES: Final = 2_000
 """Rules that one token may have to be compared with, their alternatives and the patterns in their conditions counted:
 those of a company that writes a thousand rules without any value that tells its repositories apart."""
 
-MAX_DENIES: Final = 2_000
+MAX_DENIES: Final = 3_000
 """The same for deny and never entries, most of which have no conditions."""
 
-MAX_PATTERNS: Final = 10_000
-"""Patterns that one repository may have to be compared with, times the scopes of a request: 312 for 32 scopes."""
+MAX_PATTERNS: Final = 16_384
+"""Patterns that one repository may have to be compared with, times the scopes of a request: 512 for 32 scopes."""
 
 _FEW: Final = 16
 """Patterns of which it is not worth finding out how many one name can begin with."""
@@ -64,21 +64,15 @@ def _problem(rules: IssuerRules, max_scopes: int) -> str | None:
 
 
 def _weight(entries: Sequence[Rule] | Sequence[Deny]) -> int:
-    return sum(map(_weight_of, entries))
-
-
-def _weight_of(entry: Rule | Deny) -> int:
-    patterns = sum([len(condition.globs) for condition in entry.when])
-    if entry.unless:
-        patterns += sum(len(condition.globs) for condition in entry.unless)
-    groups = getattr(entry, "when_any", ())
-    if groups:
-        patterns += sum(1 + _globs(one.conditions) for group in groups for one in group)
-    return 1 + patterns
-
-
-def _globs(conditions: Sequence[Condition]) -> int:
-    return sum(len(condition.globs) for condition in conditions)
+    """Count entries, their alternatives and the patterns in their conditions; a shared one counts once."""
+    conditions: dict[int, Condition] = {}
+    alternatives = 0
+    for entry in entries:
+        conditions.update((id(condition), condition) for condition in (*entry.when, *(entry.unless or ())))
+        for group in getattr(entry, "when_any", ()):
+            alternatives += len(group)
+            conditions.update((id(condition), condition) for one in group for condition in one.conditions)
+    return len(entries) + alternatives + sum(len(condition.globs) for condition in conditions.values())
 
 
 def _patterns(rules: Sequence[Rule]) -> int:

@@ -108,8 +108,9 @@ def schema_of(model: type[BaseModel], kind: str, title: str) -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of a model of files that people write; `kind` is part of its `$id`."""
     made = model.model_json_schema(schema_generator=_Generator)
     _drop_titles(made)
+    definitions = made.pop("$defs")
     head = {"$schema": _Generator.schema_dialect, "$id": f"urn:acr-token-vending:schema:{kind}:1", "title": title}
-    return {**head, **made}
+    return {**head, **made, "$defs": definitions}
 
 
 def _schema(kind: str, title: str) -> dict[str, Any]:
