@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -126,6 +127,33 @@ print(answer.status_code, json.loads(answer.get_body())["reason"])
         "event": "misconfigured",
         "error": "ImportError: libssl.so.3: version not found",
     }
+
+
+READY = """
+import asyncio, sys
+import azure.functions as func
+import function_app
+functions = {f.get_function_name(): f.get_user_function() for f in function_app.app.get_functions()}
+
+class Context:
+    invocation_id = "1"
+
+request = func.HttpRequest("GET", "https://vend.example/readyz", headers={}, body=b"")
+answer = asyncio.run(functions["readyz"](request, Context()))
+print(answer.status_code, [name for name in sys.modules if name.startswith("ruamel.")])
+"""
+
+
+def test_compiled_policy_is_in_force_without_the_yaml_parser(tmp_path: Path) -> None:
+    source, compiled = tmp_path / "policy", tmp_path / "policy.json"
+    source.mkdir()
+    shutil.copy(PROJECT / "policy.yaml", source)
+    command = [sys.executable, "-m", "vending", "compile", str(source), "-o", str(compiled)]
+    subprocess.run(command, check=True, cwd=PROJECT, capture_output=True)
+    done = start(READY, WEBSITE_HOSTNAME="vend.example", VENDING_POLICY=str(compiled))
+    assert done.stdout.strip() == "200 []", done.stderr
+    done = start(READY, WEBSITE_HOSTNAME="vend.example", VENDING_POLICY=str(source / "policy.yaml"))
+    assert done.stdout.startswith("200 ['ruamel."), done.stderr
 
 
 def test_every_endpoint_has_a_handler() -> None:
