@@ -14,7 +14,6 @@ otherwise.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import re
 import subprocess
@@ -26,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
-from package import ROOT, Refused, build
+from package import ROOT, Refused, build, policy_sha256
 
 FAILED, SUCCEEDED = 3, 4
 """Of the deployment's `status`; smaller numbers are on the way."""
@@ -118,14 +117,14 @@ def deliver(given: argparse.Namespace) -> dict[str, Any]:
     query = "to_string([?name=='VENDING_POLICY'])"
     settings = json.loads(az("functionapp", "config", "appsettings", "list", *where, "--query", query))
     bundled = not settings or "://" not in settings[0]["value"]
-    policy: Path | None = given.policy if bundled else None
     if not given.prebuilt:
-        build(given.package, policy=policy, telemetry=given.telemetry)
+        policy: Path | None = given.policy if bundled else None
+        build(given.package, policy=policy, telemetry=given.telemetry, python=given.python)
     token = az("account", "get-access-token", "--query", "accessToken")
     publish(scm, token, given.package, attempts=given.attempts, pause=given.pause)
     if given.settings_after:
         az("functionapp", "config", "appsettings", "set", *where, "--settings", *given.settings_after)
-    sha256 = hashlib.sha256(policy.read_bytes()).hexdigest() if policy else None
+    sha256 = policy_sha256(given.package) if bundled else None
     return wait_until_ready(url, version_of(ROOT), sha256, attempts=given.attempts, pause=given.pause)
 
 
@@ -136,6 +135,7 @@ def main() -> None:
     parser.add_argument("--package", type=Path, default=Path("app.zip"), help="where to build it (app.zip)")
     parser.add_argument("--policy", type=Path, default=ROOT / "policy.yaml", help="bundle this policy (policy.yaml)")
     parser.add_argument("--prebuilt", action="store_true", help="the package is there: do not build it")
+    parser.add_argument("--python", metavar="PROGRAM", default=sys.executable, help="the Python that the app runs on")
     parser.add_argument("--telemetry", action="store_true", help="with the requirements for OpenTelemetry")
     parser.add_argument("--settings-after", nargs="*", default=[], metavar="K=V", help="app settings to set afterwards")
     parser.add_argument("--url", help="where the app is reached, if not at its own host name")

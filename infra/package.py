@@ -1,24 +1,35 @@
 """Build the deployment package: a zip of the files that git tracks and `.funcignore` names, and of one policy.
 
-Usage: python infra/package.py [--policy FILE] [--telemetry] OUT.zip
+Usage: python infra/package.py [--policy FILE] [--telemetry] [--python PROGRAM] OUT.zip
 
-Without --policy the package has none, for a policy in a blob. Dependencies are not in it: Azure installs
+Without --policy the package has none, for a policy in a blob. A policy in YAML is packed as `acr-vending compile` makes
+it, which needs the packages of requirements.txt here. Dependencies are not in the package: Azure installs
 requirements.txt (remote build); --telemetry puts requirements-telemetry.txt in its place, for
-VENDING_TELEMETRY=azure-monitor. The same files give the same bytes, so that a package can be compared with a release.
+VENDING_TELEMETRY=azure-monitor.
+
+The app's bytecode is packed beside its source, so that a cold start does not compile it: for the Python that runs this,
+or for --python. It is made from the very files that are packed and never checked against them again (PEP 552,
+unchecked), since nobody changes a deployed package. Another Python looks for another file name and takes the source.
+
+The same files and the same Python give the same bytes, so that a package can be compared with a release.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
+import os
 import re
 import subprocess
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 # Zip knows no earlier time; a fixed one keeps packages of the same files equal.
 EPOCH = (1980, 1, 1, 0, 0, 0)
+NOT_IMPORTED = "vending/starter/files/"  # What `init` writes into a new repository.
 POLICIES = {".json": "policy.json", ".yaml": "policy.yaml", ".yml": "policy.yaml"}
 
 # The sample's owner id, registry and audience: a policy with any of them is somebody's first copy of policy.yaml.
@@ -49,7 +60,7 @@ def files() -> list[str]:
 
 
 def policy_entry(policy: Path, *, sample: bool) -> tuple[str, bytes]:
-    """Return the name of a policy in the package and its content. Raises `Refused`."""
+    """Return the name of a policy in the package and its content, compiled if it is YAML. Raises `Refused`."""
     name = POLICIES.get(policy.suffix)
     if name is None:
         raise Refused(f"{policy}: the name of a policy ends in .json or .yaml")
@@ -63,15 +74,72 @@ def policy_entry(policy: Path, *, sample: bool) -> tuple[str, bytes]:
             f"{policy}: {found[0].decode()} belongs to the sample policy; write your own ids and hosts, "
             "or pass --allow-sample-policy"
         )
-    if name == "policy.yaml" and SIDE_FILE.search(content):
+    if name == "policy.json":
+        return name, content
+    if SIDE_FILE.search(content):
         raise Refused(f"{policy}: names files beside it; pack what `acr-vending compile` makes of its directory")
-    return name, content
+    return "policy.json", compiled(policy.name, content)
 
 
-def build(target: Path, *, policy: Path | None = None, telemetry: bool = False, sample: bool = False) -> list[str]:
+def compiled(name: str, content: bytes) -> bytes:
+    """Compile a policy that is one file. Raises `Refused` with what is wrong with it."""
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder, "policy"), Path(folder, "policy.json")
+        source.mkdir()
+        (source / name).write_bytes(content)
+        command = [sys.executable, "-B", "-m", "vending", "compile", "policy", "-o", target]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(  # noqa: S603 - arguments of ours alone
+            command, capture_output=True, text=True, check=False, cwd=folder, env=environment
+        )
+        if done.returncode == 0:
+            return target.read_bytes()
+    if "ModuleNotFoundError" in done.stderr:
+        raise Refused(
+            f"{name} cannot be compiled: this Python lacks the packages of requirements.txt; install them, "
+            "or pass what `acr-vending compile` made elsewhere"
+        )
+    raise Refused(f"{name} cannot be compiled:\n{(done.stdout + done.stderr).strip()}")
+
+
+def bytecode(sources: dict[str, bytes], python: str) -> dict[str, bytes]:
+    """Compile modules for an interpreter and return its files by their paths. Raises `Refused`."""
+    with tempfile.TemporaryDirectory() as folder:
+        for path, content in sources.items():
+            module = Path(folder, path)
+            module.parent.mkdir(parents=True, exist_ok=True)
+            module.write_bytes(content)
+        command = [python, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", "-s", folder, folder]
+        # Nothing of the caller's environment: with PYTHONPYCACHEPREFIX the files would go elsewhere. A fixed seed keeps
+        # the order of sets in bytecode.
+        environment = {"PATH": os.environ.get("PATH", ""), "PYTHONHASHSEED": "0"}
+        try:
+            done = subprocess.run(  # noqa: S603 - arguments of ours alone
+                command, capture_output=True, text=True, check=False, env=environment
+            )
+        except OSError as error:
+            raise Refused(f"{python}: {error.strerror}") from None
+        if done.returncode:
+            raise Refused(f"{python} cannot compile the app:\n{(done.stdout + done.stderr).strip()}")
+        made = {path.relative_to(folder).as_posix(): path.read_bytes() for path in Path(folder).rglob("*.pyc")}
+    if len(made) != len(sources):
+        raise Refused(f"{python} compiled {len(made)} of {len(sources)} modules")
+    return made
+
+
+def build(
+    target: Path,
+    *,
+    policy: Path | None = None,
+    telemetry: bool = False,
+    sample: bool = False,
+    python: str = sys.executable,
+) -> list[str]:
     """Write the package to `target` and return the paths in it. Raises `Refused`, and writes nothing then."""
     source = {"requirements.txt": "requirements-telemetry.txt"} if telemetry else {}
     entries = {path: (ROOT / source.get(path, path)).read_bytes() for path in files()}
+    modules = {path: entries[path] for path in entries if path.endswith(".py") and not path.startswith(NOT_IMPORTED)}
+    entries |= bytecode(modules, python)
     if policy is not None:
         name, content = policy_entry(policy, sample=sample)
         entries[name] = content
@@ -84,20 +152,44 @@ def build(target: Path, *, policy: Path | None = None, telemetry: bool = False, 
     return sorted(entries)
 
 
+def policy_sha256(package: Path) -> str | None:
+    """Return the SHA-256 of the policy in a package, as `/readyz` will tell it; None where there is none."""
+    with zipfile.ZipFile(package) as archive:
+        for name in POLICIES.values():
+            if name in archive.namelist():
+                return hashlib.sha256(archive.read(name)).hexdigest()
+    return None
+
+
+def interpreter(paths: list[str]) -> str:
+    """Return the tag of the interpreter that a package's bytecode is for, such as cpython-313."""
+    return next(path.rsplit(".", 2)[1] for path in paths if path.endswith(".pyc"))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Build the deployment package.")
-    parser.add_argument("--policy", type=Path, metavar="FILE", help="bundle this policy, as policy.json or policy.yaml")
+    parser.add_argument("--policy", type=Path, metavar="FILE", help="bundle this policy, as policy.json")
     parser.add_argument("--allow-sample-policy", action="store_true", help="bundle it even if it is the sample")
     parser.add_argument("--telemetry", action="store_true", help="with the requirements for OpenTelemetry")
+    parser.add_argument("--python", metavar="PROGRAM", default=sys.executable, help="the Python that the app runs on")
     parser.add_argument("target", type=Path, metavar="OUT.zip")
     given = parser.parse_args()
     try:
-        packed = build(given.target, policy=given.policy, telemetry=given.telemetry, sample=given.allow_sample_policy)
+        packed = build(
+            given.target,
+            policy=given.policy,
+            telemetry=given.telemetry,
+            sample=given.allow_sample_policy,
+            python=given.python,
+        )
     except Refused as refusal:
         sys.exit(f"package.py: {refusal}")
     sys.stdout.write("\n".join(packed) + "\n")
+    sys.stderr.write(f"The bytecode is for {interpreter(packed)}; another Python runs the source.\n")
     if given.policy is None:
         sys.stderr.write("No policy is bundled: VENDING_POLICY must name a blob, or pass --policy FILE.\n")
+    else:
+        sys.stderr.write(f"policy.json has the SHA-256 {policy_sha256(given.target)}, which /readyz tells.\n")
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ case "$*" in
   *"appsettings list"*) echo "$AZ_POLICY" ;;
 esac
 """
-POLICY_TEXT = b"version: 1\n"
+POLICY_TEXT = b'{"version": 1}\n'
 POLICY = hashlib.sha256(POLICY_TEXT).hexdigest()
 
 
@@ -89,7 +89,7 @@ def deliver(app: App, folder: Path, *options: str, policy: str = "[]") -> subpro
     az = folder / "az"
     az.write_text(AZ)
     az.chmod(0o755)
-    (folder / "mine.yaml").write_bytes(POLICY_TEXT)
+    (folder / "mine.json").write_bytes(POLICY_TEXT)
     command: list[str | Path] = [
         sys.executable,
         ROOT / "infra" / "deliver.py",
@@ -102,7 +102,7 @@ def deliver(app: App, folder: Path, *options: str, policy: str = "[]") -> subpro
         "--package",
         folder / "app.zip",
         "--policy",
-        folder / "mine.yaml",
+        folder / "mine.json",
         "--url",
         app.url,
         "--scm",
@@ -148,6 +148,24 @@ def test_an_app_that_does_not_run_it_is_a_failure(app: App, tmp_path: Path, answ
     done = deliver(app, tmp_path)
     assert done.returncode == 1
     assert "/readyz does not answer" in done.stderr
+
+
+def test_the_app_must_have_the_policy_that_is_in_the_package(app: App, tmp_path: Path) -> None:
+    """A policy in YAML is delivered compiled, and a package that was built before says itself what is in it."""
+    folder = tmp_path / "built"
+    folder.mkdir()
+    written = folder / "policy.yaml"
+    written.write_bytes((ROOT / "policy.yaml").read_bytes())
+    command = [sys.executable, ROOT / "infra" / "package.py", "--policy", written, "--allow-sample-policy"]
+    built = run([*command, tmp_path / "app.zip"])
+    assert built.returncode == 0, built.stderr
+    with zipfile.ZipFile(tmp_path / "app.zip") as package:
+        sha256 = hashlib.sha256(package.read("policy.json")).hexdigest()
+    assert sha256 in built.stderr
+    app.ready = [(200, running(sha256=sha256))]
+    assert deliver(app, tmp_path, "--prebuilt").returncode == 0
+    app.ready = [(200, running())]
+    assert deliver(app, tmp_path, "--prebuilt").returncode == 1
 
 
 def test_a_policy_blob_may_be_any(app: App, tmp_path: Path) -> None:

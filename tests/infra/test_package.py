@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib.util
 import shutil
 import subprocess
 import sys
@@ -11,14 +13,16 @@ from urllib.parse import urlencode
 
 import pytest
 
+import vending
 from devstack import tools
 from devstack.host.runtime import RUNTIME, Invocation, find_python, run_worker
 from devstack.issuer.server import IssuerServer
 from devstack.stack import Stack, Upstreams
-from tests.infra.toolbox import CACHE, ROOT, SETUP_SECONDS, once, succeed
+from tests.infra.toolbox import CACHE, ROOT, SETUP_SECONDS, once, run, succeed
 from tests.support.caller import GRANT_TYPE
 
 FORM = {"content-type": "application/x-www-form-urlencoded"}
+TAG = sys.implementation.cache_tag
 SCOPE = "repository:web/api:pull,push"
 SAMPLE = ("--policy", str(ROOT / "policy.yaml"), "--allow-sample-policy")
 
@@ -50,11 +54,12 @@ def test_only_what_the_app_needs_is_deployed(package: Path) -> None:
     assert {name.split("/")[0] for name in names} == {
         "function_app.py",
         "host.json",
-        "policy.yaml",
+        "policy.json",
         "requirements.txt",
         "vending",
+        "__pycache__",
     }
-    assert not [name for name in names if name.endswith(".pyc") or "__pycache__" in name]
+    assert {name for name in names if name.startswith("__pycache__/")} == {f"__pycache__/function_app.{TAG}.pyc"}
 
 
 def test_every_source_file_of_the_app_is_deployed(package: Path) -> None:
@@ -64,6 +69,77 @@ def test_every_source_file_of_the_app_is_deployed(package: Path) -> None:
 
 def test_the_same_files_give_the_same_package(package: Path, tmp_path: Path) -> None:
     assert build(tmp_path / "again.zip", *SAMPLE).read_bytes() == package.read_bytes()
+
+
+# --- Bytecode
+
+
+def other_python() -> Path:
+    """Return an interpreter of another version than this one."""
+    try:
+        return find_python()
+    except tools.Unavailable as reason:
+        pytest.skip(str(reason))
+
+
+def version_by(python: str | Path, app: Path) -> str:
+    """Ask the unpacked app for its version, with an interpreter that has nothing but itself."""
+    code = "import sys; sys.dont_write_bytecode = True; import vending; print(vending.__version__)"
+    return succeed([python, "-I", "-c", f"import sys; sys.path.insert(0, {str(app)!r}); {code}"]).strip()
+
+
+def test_every_module_that_runs_has_its_bytecode_beside_it(package: Path) -> None:
+    names = zipfile.ZipFile(package).namelist()
+    made = {name for name in names if name.endswith(".pyc")}
+    modules = {name for name in names if name.endswith(".py") and not name.startswith("vending/starter/files/")}
+    assert made == {importlib.util.cache_from_source(name) for name in modules}
+    with zipfile.ZipFile(package) as archive:
+        flags = {int.from_bytes(archive.read(name)[4:8], "little") for name in made}
+    assert flags == {0b01}, "PEP 552: by hash, and not checked"
+
+
+def test_bytecode_is_what_runs_and_another_interpreter_runs_the_source(app: Path, tmp_path: Path) -> None:
+    """Changing the source behind its bytecode shows which of them an interpreter takes."""
+    python = other_python()
+    changed = tmp_path / "app"
+    shutil.copytree(app, changed)
+    (changed / "vending" / "__init__.py").write_text('__version__ = "changed"')
+    assert version_by(sys.executable, changed) == vending.__version__
+    assert version_by(python, changed) == "changed"
+    assert version_by(python, app) == vending.__version__
+
+
+def test_bytecode_is_for_the_interpreter_that_is_named(tmp_path: Path) -> None:
+    python = other_python()
+    command = [sys.executable, ROOT / "infra" / "package.py", "--python", python]
+    told = run([*command, tmp_path / "app.zip"])
+    tag = succeed([python, "-c", "import sys; print(sys.implementation.cache_tag)"]).strip()
+    assert f"The bytecode is for {tag}" in told.stderr
+    names = zipfile.ZipFile(tmp_path / "app.zip").namelist()
+    assert {name.rsplit(".", 2)[1] for name in names if name.endswith(".pyc")} == {tag}
+    again = succeed([*command, tmp_path / "again.zip"])
+    assert again == told.stdout
+    assert (tmp_path / "again.zip").read_bytes() == (tmp_path / "app.zip").read_bytes()
+
+
+def test_interpreter_that_is_none_is_refused(tmp_path: Path) -> None:
+    for program in ("/nonexistent/python", "/bin/true"):
+        refused = run([sys.executable, ROOT / "infra" / "package.py", "--python", program, tmp_path / "app.zip"])
+        assert refused.returncode == 1
+        assert program in refused.stderr
+    assert not (tmp_path / "app.zip").exists()
+
+
+def test_stale_bytecode_of_the_working_folder_is_not_packed_and_none_is_left_there(clone: Path) -> None:
+    pack(clone)
+    clean = (clone / "app.zip").read_bytes()
+    stale = Path(importlib.util.cache_from_source(str(clone / "vending" / "clock.py")))
+    stale.parent.mkdir(exist_ok=True)
+    stale.write_bytes(b"stale")
+    assert pack(clone, "--policy", str(clone / "policy.yaml"), "--allow-sample-policy").returncode == 0
+    assert pack(clone).returncode == 0
+    assert (clone / "app.zip").read_bytes() == clean
+    assert [path for path in clone.rglob("*.pyc") if "infra" not in path.parts] == [stale]
 
 
 def test_telemetry_brings_its_own_requirements(tmp_path: Path) -> None:
@@ -93,21 +169,53 @@ def test_no_policy_is_bundled_unless_one_is_named(clone: Path) -> None:
     assert "VENDING_POLICY" in packed.stderr
 
 
-@pytest.mark.parametrize("name", ["policy.json", "policy.yaml"])
-def test_a_policy_is_packed_under_the_name_that_the_app_looks_for(clone: Path, name: str) -> None:
-    policy = clone / "build" / f"mine{Path(name).suffix}"
+def test_a_policy_in_json_is_packed_as_it_is(clone: Path) -> None:
+    policy = clone / "build" / "mine.json"
     policy.parent.mkdir()
     policy.write_text('{"version": 1}')
-    assert name in pack(clone, "--policy", str(policy)).stdout.split()
-    assert zipfile.ZipFile(clone / "app.zip").read(name) == b'{"version": 1}'
+    assert "policy.json" in pack(clone, "--policy", str(policy)).stdout.split()
+    assert zipfile.ZipFile(clone / "app.zip").read("policy.json") == b'{"version": 1}'
+
+
+def test_a_policy_in_yaml_is_packed_compiled(clone: Path) -> None:
+    """As `acr-vending compile` makes it of a directory with this file alone."""
+    folder, compiled = clone / "build" / "policy", clone / "build" / "policy.json"
+    folder.mkdir(parents=True)
+    shutil.copy(ROOT / "policy.yaml", folder / "mine.yaml")
+    packed = pack(clone, "--policy", str(folder / "mine.yaml"), "--allow-sample-policy")
+    assert "policy.json" in packed.stdout.split()
+    assert "policy.yaml" not in packed.stdout.split()
+    succeed([sys.executable, "-m", "vending", "compile", folder, "-o", compiled])
+    assert zipfile.ZipFile(clone / "app.zip").read("policy.json") == compiled.read_bytes()
+    assert hashlib.sha256(compiled.read_bytes()).hexdigest() in packed.stderr
+
+
+def test_a_policy_that_does_not_load_is_refused(clone: Path) -> None:
+    policy = clone / "mine.yaml"
+    policy.write_text("version: 1\nrules: [{nmae: x}]\n")
+    refused = pack(clone, "--policy", str(policy))
+    assert refused.returncode == 1
+    assert "mine.yaml:2" in refused.stderr
+    assert not (clone / "app.zip").exists()
+
+
+def test_a_policy_in_yaml_needs_the_packages_that_compile_it(clone: Path, tmp_path: Path) -> None:
+    succeed([sys.executable, "-m", "venv", "--without-pip", tmp_path / "bare"])
+    policy = clone / "mine.yaml"
+    policy.write_text("version: 1\n")
+    command = [tmp_path / "bare" / "bin" / "python", clone / "infra" / "package.py"]
+    refused = run([*command, "--policy", policy, clone / "app.zip"])
+    assert refused.returncode == 1
+    assert "requirements.txt" in refused.stderr
+    assert run([*command, clone / "app.zip"]).returncode == 0, "the app itself needs none"
 
 
 @pytest.mark.parametrize(
     "text",
-    ['{"a": "9919"}', "login_server: contoso.azurecr.io", "audience: https://vend.contoso.example", "ids: [9919]"],
+    ['{"a": "9919"}', '"contoso.azurecr.io"', '{"audience": "https://vend.contoso.example"}', '{"ids": [9919]}'],
 )
 def test_the_sample_policy_is_refused(clone: Path, text: str) -> None:
-    policy = clone / "mine.yaml"
+    policy = clone / "mine.json"
     policy.write_text(text)
     refused = pack(clone, "--policy", str(policy))
     assert refused.returncode == 1
@@ -203,4 +311,4 @@ def test_the_deployed_package_vends_a_token(app: Path, upstreams: Upstreams, iss
 
 
 def test_the_bundled_policy_of_the_package_loads(app: Path) -> None:
-    succeed([sys.executable, "-m", "vending", "check", app / "policy.yaml"])
+    succeed([sys.executable, "-m", "vending", "check", app / "policy.json"])
