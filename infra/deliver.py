@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
-from package import ROOT, Refused, build, policy_sha256
+from package import ROOT, Refused, build, packed_policy
 
 FAILED, SUCCEEDED = 3, 4
 """Of the deployment's `status`; smaller numbers are on the way."""
@@ -124,7 +124,8 @@ def deliver(given: argparse.Namespace) -> dict[str, Any]:
     publish(scm, token, given.package, attempts=given.attempts, pause=given.pause)
     if given.settings_after:
         az("functionapp", "config", "appsettings", "set", *where, "--settings", *given.settings_after)
-    sha256 = policy_sha256(given.package) if bundled else None
+    packed = packed_policy(given.package) if bundled else None
+    sha256 = None if packed is None else packed[1]
     return wait_until_ready(url, version_of(ROOT), sha256, attempts=given.attempts, pause=given.pause)
 
 

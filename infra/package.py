@@ -3,8 +3,8 @@
 Usage: python infra/package.py [--policy FILE] [--telemetry] [--python PROGRAM] OUT.zip
 
 Without --policy the package has none, for a policy in a blob. A policy in YAML is packed as `acr-vending compile` makes
-it, which needs the packages of requirements.txt here. Dependencies are not in the package: Azure installs
-requirements.txt (remote build); --telemetry puts requirements-telemetry.txt in its place, for
+it where this Python has the packages of requirements.txt, and as it is where it has not. Dependencies are not in the
+package: Azure installs requirements.txt (remote build); --telemetry puts requirements-telemetry.txt in its place, for
 VENDING_TELEMETRY=azure-monitor.
 
 The app's bytecode is packed beside its source, so that a cold start does not compile it: for the Python that runs this,
@@ -78,11 +78,12 @@ def policy_entry(policy: Path, *, sample: bool) -> tuple[str, bytes]:
         return name, content
     if SIDE_FILE.search(content):
         raise Refused(f"{policy}: names files beside it; pack what `acr-vending compile` makes of its directory")
-    return "policy.json", compiled(policy.name, content)
+    made = compiled(policy.name, content)
+    return (name, content) if made is None else ("policy.json", made)
 
 
-def compiled(name: str, content: bytes) -> bytes:
-    """Compile a policy that is one file. Raises `Refused` with what is wrong with it."""
+def compiled(name: str, content: bytes) -> bytes | None:
+    """Compile a policy that is one file; None where the packages for that are missing. Raises `Refused`."""
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder, "policy"), Path(folder, "policy.json")
         source.mkdir()
@@ -95,10 +96,7 @@ def compiled(name: str, content: bytes) -> bytes:
         if done.returncode == 0:
             return target.read_bytes()
     if "ModuleNotFoundError" in done.stderr:
-        raise Refused(
-            f"{name} cannot be compiled: this Python lacks the packages of requirements.txt; install them, "
-            "or pass what `acr-vending compile` made elsewhere"
-        )
+        return None
     raise Refused(f"{name} cannot be compiled:\n{(done.stdout + done.stderr).strip()}")
 
 
@@ -152,12 +150,11 @@ def build(
     return sorted(entries)
 
 
-def policy_sha256(package: Path) -> str | None:
-    """Return the SHA-256 of the policy in a package, as `/readyz` will tell it; None where there is none."""
+def packed_policy(package: Path) -> tuple[str, str] | None:
+    """Return the name of the policy in a package and its SHA-256, as `/readyz` will tell it; None without a policy."""
     with zipfile.ZipFile(package) as archive:
-        for name in POLICIES.values():
-            if name in archive.namelist():
-                return hashlib.sha256(archive.read(name)).hexdigest()
+        for name in set(POLICIES.values()) & set(archive.namelist()):
+            return name, hashlib.sha256(archive.read(name)).hexdigest()
     return None
 
 
@@ -168,7 +165,7 @@ def interpreter(paths: list[str]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Build the deployment package.")
-    parser.add_argument("--policy", type=Path, metavar="FILE", help="bundle this policy, as policy.json")
+    parser.add_argument("--policy", type=Path, metavar="FILE", help="bundle this policy, compiled")
     parser.add_argument("--allow-sample-policy", action="store_true", help="bundle it even if it is the sample")
     parser.add_argument("--telemetry", action="store_true", help="with the requirements for OpenTelemetry")
     parser.add_argument("--python", metavar="PROGRAM", default=sys.executable, help="the Python that the app runs on")
@@ -186,10 +183,14 @@ def main() -> None:
         sys.exit(f"package.py: {refusal}")
     sys.stdout.write("\n".join(packed) + "\n")
     sys.stderr.write(f"The bytecode is for {interpreter(packed)}; another Python runs the source.\n")
-    if given.policy is None:
+    policy = packed_policy(given.target)
+    if policy is None:
         sys.stderr.write("No policy is bundled: VENDING_POLICY must name a blob, or pass --policy FILE.\n")
     else:
-        sys.stderr.write(f"policy.json has the SHA-256 {policy_sha256(given.target)}, which /readyz tells.\n")
+        name, sha256 = policy
+        sys.stderr.write(f"{name} has the SHA-256 {sha256}, which /readyz tells.\n")
+        if name != "policy.json":
+            sys.stderr.write("It is not compiled: this Python lacks the packages of requirements.txt.\n")
 
 
 if __name__ == "__main__":

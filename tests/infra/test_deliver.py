@@ -156,7 +156,13 @@ def test_the_app_must_have_the_policy_that_is_in_the_package(app: App, tmp_path:
     folder.mkdir()
     written = folder / "policy.yaml"
     written.write_bytes((ROOT / "policy.yaml").read_bytes())
-    command = [sys.executable, ROOT / "infra" / "package.py", "--policy", written, "--allow-sample-policy"]
+    command: list[str | Path] = [
+        sys.executable,
+        ROOT / "infra" / "package.py",
+        "--policy",
+        written,
+        "--allow-sample-policy",
+    ]
     built = run([*command, tmp_path / "app.zip"])
     assert built.returncode == 0, built.stderr
     with zipfile.ZipFile(tmp_path / "app.zip") as package:

@@ -111,7 +111,7 @@ def test_bytecode_is_what_runs_and_another_interpreter_runs_the_source(app: Path
 
 def test_bytecode_is_for_the_interpreter_that_is_named(tmp_path: Path) -> None:
     python = other_python()
-    command = [sys.executable, ROOT / "infra" / "package.py", "--python", python]
+    command: list[str | Path] = [sys.executable, ROOT / "infra" / "package.py", "--python", python]
     told = run([*command, tmp_path / "app.zip"])
     tag = succeed([python, "-c", "import sys; print(sys.implementation.cache_tag)"]).strip()
     assert f"The bytecode is for {tag}" in told.stderr
@@ -199,15 +199,17 @@ def test_a_policy_that_does_not_load_is_refused(clone: Path) -> None:
     assert not (clone / "app.zip").exists()
 
 
-def test_a_policy_in_yaml_needs_the_packages_that_compile_it(clone: Path, tmp_path: Path) -> None:
+def test_a_policy_in_yaml_is_packed_as_it_is_where_nothing_can_compile_it(clone: Path, tmp_path: Path) -> None:
     succeed([sys.executable, "-m", "venv", "--without-pip", tmp_path / "bare"])
     policy = clone / "mine.yaml"
     policy.write_text("version: 1\n")
-    command = [tmp_path / "bare" / "bin" / "python", clone / "infra" / "package.py"]
-    refused = run([*command, "--policy", policy, clone / "app.zip"])
-    assert refused.returncode == 1
-    assert "requirements.txt" in refused.stderr
-    assert run([*command, clone / "app.zip"]).returncode == 0, "the app itself needs none"
+    program = tmp_path / "bare" / "bin" / "python"
+    packed = run([program, clone / "infra" / "package.py", "--policy", policy, clone / "app.zip"])
+    assert packed.returncode == 0, packed.stderr
+    assert zipfile.ZipFile(clone / "app.zip").read("policy.yaml") == policy.read_bytes()
+    assert "policy.json" not in packed.stdout.split()
+    assert hashlib.sha256(policy.read_bytes()).hexdigest() in packed.stderr
+    assert "requirements.txt" in packed.stderr
 
 
 @pytest.mark.parametrize(

@@ -114,6 +114,7 @@ def prepared(folder: Path, stack: Stack, parameters: str) -> dict[str, str]:
         "EDITOR": "editor",
         "PATH": f"{programs}:{os.environ['PATH']}",
         "PREPARED": str(files),
+        "VENDING_ALLOW_LOOPBACK": "1",  # For the registry here, where the policy is compiled.
         "HOME": str(folder),
     }
 
