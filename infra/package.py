@@ -95,9 +95,10 @@ def compiled(name: str, content: bytes) -> bytes | None:
         )
         if done.returncode == 0:
             return target.read_bytes()
-    if "ModuleNotFoundError" in done.stderr:
+    said = (done.stdout + done.stderr).strip()
+    if "ModuleNotFoundError" in said:
         return None
-    raise Refused(f"{name} cannot be compiled:\n{(done.stdout + done.stderr).strip()}")
+    raise Refused(f"{name} cannot be compiled:\n{said}")
 
 
 def bytecode(sources: dict[str, bytes], python: str) -> dict[str, bytes]:
