@@ -126,8 +126,8 @@ def test_no_more_than_three_upstream_round_trips_follow_one_another(cold: Stack)
 @pytest.mark.parametrize("endpoint", ["identity", "exchange"])
 @pytest.mark.parametrize(
     "fault",
-    [Fault(status=403), Fault(status=429, headers={"Retry-After": "50"}), Fault(reset=True)],
-    ids=["forbidden", "throttled", "reset"],
+    [Fault(status=403), Fault(status=429, headers={"Retry-After": "50"}), Fault(truncate=True)],
+    ids=["forbidden", "throttled", "truncated"],
 )
 def test_failed_prefetch_is_no_failure_of_the_request(cold: Stack, endpoint: str, fault: Fault) -> None:
     if endpoint == "identity":
