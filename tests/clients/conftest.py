@@ -15,7 +15,7 @@ from . import every
 from .engine import CannotStart, Engine, engine
 from .live import Live, live_stack
 from .servers import Answer, Handle, Seen, Server, platform, serve
-from .tools import debian, has_go
+from .tools import container_programs, has_go
 
 collect_ignore = [] if os.environ.get("CLIENTS_MORE") == "1" else ["test_more_clients.py"]
 """`make clients` drives these too; their programs take minutes to build."""
@@ -78,11 +78,9 @@ def live(upstreams: Upstreams) -> Iterator[Live]:
         yield started
 
 
-@pytest.fixture(scope="session")
-def container_programs() -> Path:
-    """Return the unpacked Debian packages of Docker, containerd and buildah."""
-    tools.ensure(tools.SKOPEO)  # it brings the libraries that they link to
-    return debian("engine", "docker.io", "containerd", "runc", "buildah")
+@pytest.fixture(scope="session", name="container_programs")
+def _container_programs() -> Path:
+    return container_programs()
 
 
 @pytest.fixture(scope="session")

@@ -142,11 +142,13 @@ class GitHubJob:
         """End the job: run the post steps, the last first."""
         return [self._command(*self._posts.pop())[0] for _ in list(self._posts)]
 
-    def run(self, script: str, **environment: str) -> Result:
-        """Run a `run:` step with the default bash."""
+    def run(
+        self, script: str, options: tuple[str, ...] = ("--noprofile", "--norc", "-eo", "pipefail"), **environment: str
+    ) -> Result:
+        """Run a `run:` step as with `shell: bash`; where the workflow names no shell, `options` is `-e` alone."""
         file = self.temp / f"script-{self._steps}.sh"
         file.write_text(script)
-        return self._command([BASH, "--noprofile", "--norc", "-eo", "pipefail", str(file)], environment)[0]
+        return self._command([BASH, *options, str(file)], environment)[0]
 
     def _command(self, command: list[str], environment: Mapping[str, str]) -> tuple[Result, dict[str, str]]:
         self._steps += 1
@@ -185,19 +187,28 @@ def _environment_file(text: str) -> dict[str, str]:
 
 def _github_log(done: subprocess.CompletedProcess[str]) -> Result:
     result = Result(done.returncode, "", done.stdout)
+    until = ""  # what ends a stretch in which nothing is a command
     for line in done.stdout.splitlines():
-        command = re.fullmatch(r"::([\w-]+)(?: [^:]*)?::(.*)", line)
-        if command is None:
+        command = None if until else re.fullmatch(r"::([\w-]+)(?: [^:]*)?::(.*)", line)
+        if until and line == f"::{until}::":
+            until = ""
+        elif command is None:
             result.log += masked(line, result.masks) + "\n"
-            continue
-        value = command[2].replace("%0D", "\r").replace("%0A", "\n").replace("%25", "%")
-        if command[1] == "add-mask":
-            result.masks.append(value)
-        elif command[1] in {"error", "warning"}:
-            (result.errors if command[1] == "error" else result.warnings).append(masked(value, result.masks))
+        elif command[1] == "stop-commands":
+            until = command[2]
         else:
-            raise AssertionError(f"an unexpected workflow command: {line}")
+            _github_command(result, command[1], command[2])
     return result
+
+
+def _github_command(result: Result, name: str, data: str) -> None:
+    value = data.replace("%0D", "\r").replace("%0A", "\n").replace("%25", "%")
+    if name == "add-mask":
+        result.masks.append(value)
+    elif name in {"error", "warning"}:
+        (result.errors if name == "error" else result.warnings).append(masked(value, result.masks))
+    elif name != "notice":
+        raise AssertionError(f"an unexpected workflow command: {name}")
 
 
 class GitLabJob:

@@ -61,17 +61,29 @@ def debian(name: str, *packages: str) -> Path:
     return root
 
 
+def container_programs() -> Path:
+    """Return the unpacked Debian packages of Docker, containerd and buildah."""
+    tools.ensure(tools.SKOPEO)  # it brings the libraries that they link to
+    return debian("engine", "docker.io", "containerd", "runc", "buildah")
+
+
 def python_clients() -> Path:
     """Return a Python that has registry clients from PyPI, apart from the service's own requirements."""
-    root = tools.TOOLS_DIRECTORY / "clients-venv"
-    requirements = HERE / "requirements-clients.txt"
+    return python_environment("clients-venv", HERE / "requirements-clients.txt")
+
+
+def python_environment(name: str, requirements: Path) -> Path:
+    """Return the Python of an environment of its own with these locked requirements. Raise tools.Unavailable."""
+    root = tools.TOOLS_DIRECTORY / name
     python = root / "bin" / "python"
     with tools.lock():
         if (root / ".ready").exists() and (root / ".ready").read_text() == requirements.read_text():
             return python
         venv.create(_fresh(root), with_pip=True)
         options = ("--quiet", "--disable-pip-version-check", "--require-hashes")
-        _check(_run(python, "-m", "pip", "install", *options, "-r", requirements), "cannot install the PyPI clients")
+        _check(
+            _run(python, "-m", "pip", "install", *options, "-r", requirements), f"cannot install {requirements.name}"
+        )
         (root / ".ready").write_text(requirements.read_text())
     return python
 
