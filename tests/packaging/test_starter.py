@@ -116,19 +116,52 @@ def test_a_broken_policy_is_told_with_its_line(
     assert checked.returncode == 1
     assert place in checked.stdout
     assert code in checked.stdout
-    reviewed = run(installed, repository, "sh", "ci/review.sh", "base", "out")
-    assert reviewed.returncode != 0
-    assert not (repository / "out" / "grew").exists()
+    shutil.copytree(repository / "policy", repository / "base" / "policy")
+    reviewed = review(installed, repository)
+    assert (reviewed.returncode, verdict(repository)) == (1, "broken")
+    assert place in reviewed.stdout
+    assert f"\n    {place}" in (repository / "out" / "access.md").read_text()
+
+
+def review(installed: Path, repository: Path) -> subprocess.CompletedProcess[str]:
+    """Compare the repository with the one in its folder `base`."""
+    return run(installed, repository, "sh", "ci/review.sh", "base", ".", "out")
+
+
+def verdict(repository: Path) -> str:
+    """Return what the review came to."""
+    return (repository / "out" / "verdict").read_text().strip()
+
+
+@pytest.mark.parametrize("link", ["policy/team-api.yaml", "policy", "tests/more.tests.yaml"])
+def test_a_link_is_not_followed(installed: Path, repository: Path, link: str) -> None:
+    shutil.copytree(repository / "policy", repository / "base" / "policy")
+    place = repository / link
+    if place.is_dir():
+        place.rename(repository / "elsewhere")
+    place.symlink_to(repository / "base" / "policy" if link == "policy" else "web.tests.yaml")
+    reviewed = review(installed, repository)
+    assert (reviewed.returncode, verdict(repository)) == (1, "broken")
+    assert f"{link}\nNo symbolic links" in reviewed.stdout
+
+
+def test_what_a_broken_policy_says_is_code_in_the_comment(installed: Path, repository: Path) -> None:
+    (repository / "base").mkdir()
+    replace(repository / "policy" / "team-web.yaml", "use: release", 'use: "x\\r\\n# heading\\n@contoso/platform"')
+    assert review(installed, repository).returncode == 1
+    _, _, quoted = (repository / "out" / "access.md").read_bytes().decode().partition("\n\n")
+    assert quoted
+    assert all(line.startswith("    ") for line in quoted.splitlines())
 
 
 def test_what_a_change_does_is_written_down(installed: Path, repository: Path) -> None:
     shutil.copytree(repository / "policy", repository / "base" / "policy")
     out = repository / "out"
-    assert run(installed, repository, "sh", "ci/review.sh", "base", "out").returncode == 0
-    assert (out / "grew").read_text() == "0\n"
+    assert review(installed, repository).returncode == 0
+    assert verdict(repository) == "same"
     grow(repository)
-    assert run(installed, repository, "sh", "ci/review.sh", "base", "out").returncode == 0
-    assert (out / "grew").read_text() == "1\n"
+    assert review(installed, repository).returncode == 0
+    assert verdict(repository) == "grew"
     assert "Access grows for 1 rule" in (out / "access.md").read_text()
     assert "| pull | `web/ui` |" in (out / "access.md").read_text()
     assert "<html" in (out / "access.html").read_text()
@@ -136,8 +169,8 @@ def test_what_a_change_does_is_written_down(installed: Path, repository: Path) -
     shutil.move(repository / "policy", repository / "wider")
     shutil.move(repository / "base" / "policy", repository / "policy")
     shutil.move(repository / "wider", repository / "base" / "policy")
-    assert run(installed, repository, "sh", "ci/review.sh", "base", "out").returncode == 0
-    assert (out / "grew").read_text() == "0\n"
+    assert review(installed, repository).returncode == 0
+    assert verdict(repository) == "same"
     assert "shrinks" in (out / "access.md").read_text()
 
 
@@ -147,8 +180,8 @@ def test_what_cannot_be_compared_counts_as_growth(installed: Path, repository: P
     if base:
         (repository / "base" / "policy").mkdir()
         (repository / "base" / "policy" / "main.yaml").write_text(base)
-    assert run(installed, repository, "sh", "ci/review.sh", "base", "out").returncode == 0
-    assert (repository / "out" / "grew").read_text() == "1\n"
+    assert review(installed, repository).returncode == 0
+    assert verdict(repository) == "grew"
     assert "target branch" in (repository / "out" / "access.md").read_text()
     assert "<html" in (repository / "out" / "access.html").read_text()
 
@@ -173,7 +206,7 @@ class Pipeline:
         out = self._repository / "out"
         out.mkdir(exist_ok=True)
         (out / "access.md").write_text(access)
-        (out / "grew").write_text("1\n" if grew else "0\n")
+        (out / "verdict").write_text("grew\n" if grew else "same\n")
         done = run(self._installed, self._repository, "python", "ci/comment.py", "out", **self.variables)
         assert TOKEN not in done.stdout + done.stderr
         assert "Traceback" not in done.stderr

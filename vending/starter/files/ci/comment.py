@@ -1,8 +1,9 @@
 """Write what a change does to access as a comment on its pull request, and demand approval where access grew.
 
-Usage: python ci/comment.py OUT, after ci/review.sh. The comment is updated in place. Exit 1 where access grew and the
-pull request has no label `access-approved`. The label approves what the comment shows: when a later commit changes
-that, the label is taken away and has to be set again. The standard library alone; GitHub, GitLab and Azure DevOps.
+Usage: python ci/comment.py OUT, after ci/review.sh. The comment is updated in place. Exit 1 where the policy does not
+pass, or where access grew and the pull request has no label `access-approved`. The label approves what the comment
+shows: when a later commit changes that, the label is taken away and has to be set again. The standard library alone;
+GitHub, GitLab and Azure DevOps.
 """
 
 import hashlib
@@ -137,15 +138,19 @@ def thread_of(text: str) -> dict[str, object]:
     return {"comments": [{"parentCommentId": 0, "content": text, "commentType": "text"}], "status": "closed"}
 
 
-def review(request: PullRequest, access: str, *, grew: bool) -> str | None:
+def review(request: PullRequest, access: str, verdict: str) -> str | None:
     """Write the comment; return what is missing, if anything."""
     first_line = f"{MARKER}{hashlib.sha256(access.encode()).hexdigest()} -->"
     approved = LABEL in request.labels
     shown = request.comment.partition("\n")[0].rstrip("\r") == first_line
-    if grew and approved and not shown:
+    if verdict != "same" and approved and not shown:
         request.remove_label()  # before the comment says something new
     request.write(f"{first_line}\n{access}")
-    if not grew or (approved and shown):
+    if verdict == "same":
+        return None
+    if verdict != "grew":
+        return "This policy does not pass. The comment and the log say why."
+    if approved and shown:
         return None
     if approved:
         return f"This change adds other access than was approved. Read the comment, and set the label {LABEL} again."
@@ -159,10 +164,12 @@ def main() -> None:
     platform = next((function for name, function in platforms.items() if os.environ.get(name)), None)
     if platform is None:
         sys.exit("This runs in GitHub Actions, GitLab CI or Azure Pipelines.")
-    grew = (out / "grew").read_text("utf-8").strip() != "0"
-    access = (out / "access.md").read_text("utf-8")
+    if not (out / "verdict").is_file():
+        sys.exit("ci/review.sh did not finish: its log says why.")
+    verdict = (out / "verdict").read_text("utf-8").strip()
+    access = (out / "access.md").read_text("utf-8", errors="replace")
     try:
-        missing = review(platform(), access, grew=grew)
+        missing = review(platform(), access, verdict)
     except urllib.error.HTTPError as error:
         sys.exit(f"The comment could not be written: {error.code} from {urllib.parse.urlsplit(error.url).netloc}.")
     except (OSError, ValueError, LookupError, TypeError, AttributeError, http.client.HTTPException) as error:
