@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from devstack import tools
+from tests.clients.tools import python_environment
 from tests.packaging.environments import environment, installed_packages
 from vending import __version__
 
@@ -85,3 +86,46 @@ def test_the_credential_helper_is_installed_and_is_the_file_that_runs_by_itself(
     with zipfile.ZipFile(wheel) as archive:
         alone = (ROOT / "clients" / "docker-credential-acr-vending").read_bytes()
         assert archive.read("vending/credential_helper.py") == alone
+
+
+@pytest.fixture(scope="module")
+def installers() -> Path:
+    """The folder of programs with pipx and uvx."""
+    return python_environment("packaging-venv", Path(__file__).parent / "requirements-tools.txt").parent
+
+
+def test_pipx_installs_the_tool_by_itself(installers: Path, wheel: Path, tmp_path: Path) -> None:
+    variables = {
+        **os.environ,
+        "PATH": f"{installers}:{os.environ['PATH']}",
+        "HOME": str(tmp_path),
+        "PIPX_HOME": str(tmp_path / "pipx"),
+        "PIPX_BIN_DIR": str(tmp_path / "bin"),
+    }
+    command = ["pipx", "install", "--quiet", "--python", sys.executable, str(wheel)]
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in (tmp_path / "bin").iterdir()} == {"acr-vending", "docker-credential-acr-vending"}
+    checked = run(tmp_path / "bin" / "acr-vending", "check", ROOT / "policy.yaml", cwd=tmp_path)
+    assert (checked.returncode, checked.stderr) == (0, ""), checked.stdout
+
+
+@pytest.mark.parametrize("interpreter", interpreters())
+def test_uvx_runs_the_tool_without_installing_it(
+    installers: Path, wheel: Path, interpreter: str, tmp_path: Path
+) -> None:
+    variables = {
+        **os.environ,
+        "PATH": f"{installers}:{os.environ['PATH']}",
+        "HOME": str(tmp_path),
+        "UV_CACHE_DIR": str(tools.TOOLS_DIRECTORY / "uv-cache"),
+        "UV_LINK_MODE": "copy",
+    }
+    command = ["uvx", "--quiet", "--python", interpreter, "--from", str(wheel), "acr-vending"]
+    for arguments, wanted in (
+        (["--version"], f"acr-token-vending {__version__}\n"),
+        (["check", str(ROOT / "policy.yaml")], None),
+    ):
+        done = subprocess.run([*command, *arguments], env=variables, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, ""), done.stderr
+        assert wanted is None or done.stdout == wanted
