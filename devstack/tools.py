@@ -39,6 +39,7 @@ YAML_LANGUAGE_SERVER = Tool("yaml-language-server", npm="yaml-language-server@1.
 CHROMIUM = Tool("chromium", debian="chromium")
 CHROMEDRIVER = Tool("chromedriver", debian="chromium-driver")
 AXE = Tool("axe-core", npm="axe-core@4.14.1", file="axe-core/axe.min.js")
+MMDEBSTRAP = Tool("mmdebstrap", debian="mmdebstrap")
 SHELLCHECK = Tool("shellcheck", debian="shellcheck")
 
 

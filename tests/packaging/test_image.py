@@ -25,7 +25,6 @@ pytestmark = pytest.mark.process
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = "base-files,coreutils,dash,python3-venv"
-MMDEBSTRAP = tools.Tool("mmdebstrap", debian="mmdebstrap")
 SOURCES = Path("/etc/apt")
 IMAGE = "localhost/acr-vending:test"
 
@@ -35,7 +34,7 @@ def base() -> Path:
     made = tools.TOOLS_DIRECTORY / "debian" / "python-base.tar"
     if made.exists():
         return made
-    program = tools.ensure(MMDEBSTRAP)
+    program = tools.ensure(tools.MMDEBSTRAP)
     release = platform.freedesktop_os_release()["VERSION_CODENAME"]
     lists = [*SOURCES.glob("sources.list"), *SOURCES.glob("sources.list.d/*.sources")]
     with tools.lock():

@@ -71,6 +71,7 @@ INSTALLED_ON_DEMAND = (
     tools.CHROMEDRIVER,
     tools.YAML_LANGUAGE_SERVER,
     tools.AXE,
+    tools.MMDEBSTRAP,
 )
 
 _left_out: Counter[str] = Counter()
