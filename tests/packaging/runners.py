@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
+
+import pip
 
 from tests.clients.platforms import BASH, AzureJob, GitHubJob, Result, base_environment, run, yaml_documents
 from tests.packaging.origin import Origin, checkout
@@ -341,10 +342,13 @@ def install_az(programs: Path, python: Path) -> None:
     program.chmod(0o755)
 
 
-def install_pip(programs: Path, environment: Path) -> None:
-    """Write a pip among the programs that installs into the environment, as that of a runner's Python does."""
+def install_pip(programs: Path, python: Path) -> None:
+    """Write a pip among the programs, since our environments have none; like the real script it ignores the checkout."""
+    library = programs / "pip-alone"
+    library.mkdir()
+    (library / "pip").symlink_to(Path(pip.__file__).parent)
     program = programs / "pip"
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m pip --python {environment} "$@"\n')
+    program.write_text(f'#!/bin/sh\nPYTHONPATH={library} exec {python} -P -m pip "$@"\n')
     program.chmod(0o755)
 
 

@@ -73,7 +73,7 @@ def machine(upstreams: Upstreams, installed: Path, environment: dict[str, str], 
     programs = tmp_path / "programs"
     programs.mkdir()
     install_az(programs, installed / "python")
-    install_pip(programs, installed.parent)
+    install_pip(programs, installed / "python")
     origin = Origin(tmp_path, files)
 
     def token_for(audience: str, subject: str) -> str:
@@ -139,14 +139,9 @@ def test_a_good_change_is_green_and_its_comment_is_updated_in_place(review: Revi
     assert "<html" in page
     # Main goes on in the meantime, which is none of this pull request's doing.
     review.origin.push(edit("policy/team-web.yaml", "[pull, push, metadata_read]", "[pull, push]"))
-    review.origin.propose(edit("tests/web.tests.yaml", "a pull request pulls", "a pull request may pull"))
-    before = review.comment
+    review.origin.propose(edit("policy/team-web.yaml", "actions: [pull]}", "actions: [pull, metadata_read]}"))
     second = review.run()
     assert second.green, second.log
-    assert len(review.forge.comments) == 1
-    assert review.comment == before
-    review.origin.propose(edit("policy/team-web.yaml", "actions: [pull]}", "actions: [pull, metadata_read]}"))
-    assert review.run().green
     assert "shrinks" not in review.comment
     assert len(review.forge.comments) == 1
 
