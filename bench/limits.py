@@ -28,12 +28,13 @@ from devstack.stack import PROJECT, Stack, Upstreams
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_ROUNDS: Final = (5, 1)
+_ROUNDS: Final = (3, 1)
 _REQUESTS: Final = 120
 """Of the victims, in each round and state."""
 _VICTIMS: Final = 40
 """Take turns, so that none of them comes near its own limit."""
 _PER_MINUTE: Final = 600
+_ONE_LOOP: Final = "one event loop answers all callers, and each refusal takes its share of it"
 _TEN_TIMES: Final = 10 * _PER_MINUTE // 60
 _CONNECTIONS: Final = 4
 _GRANT: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
@@ -59,7 +60,7 @@ def run(effort: Effort) -> Report:
     rows = [
         *(Row(f"victim, {name}, median", values, "ms") for name, values in zip(names, medians, strict=True)),
         *(Row(f"victim, {name}, p99", values, "ms") for name, values in zip(names, tails, strict=True)),
-        Row("p99, flooded / quiet", [median(tails[1]) / median(tails[0])], "times", most(2)),
+        Row("p99, flooded / quiet", [median(tails[1]) / median(tails[0])], "times", most(2, _ONE_LOOP)),
         Row("p99, flooded without pause / quiet", [median(tails[2]) / median(tails[0])], "times"),
         Row("refused of the flood", [refused[_TEN_TIMES] / max(1, seconds[_TEN_TIMES])], "per s"),
         Row("refused of the flood without pause", [refused[0] / max(1, seconds[0])], "per s"),

@@ -37,7 +37,12 @@ def run(effort: Effort) -> Report:
         Row("service, listening", [at_start], "MiB"),
         Row("service, after its first vends", [sizes[0]], "MiB"),
         Row(f"service, after {vends:,} more", [sizes[-1]], "MiB"),
-        Row(f"growth over {vends:,} vends", [sizes[-1] - sizes[0]], "MiB", most(5)),
+        Row(
+            f"growth over {vends:,} vends",
+            [sizes[-1] - sizes[0]],
+            "MiB",
+            most(5, "the allocator keeps what a burst of requests needed"),
+        ),
         Row("each claim of the replay store in memory", [_claim_bytes()], "bytes"),
     ]
     return Report(rows, [Chart("memory", "Memory of the service by vends", "MiB", labels, {"resident": sizes}, "line")])

@@ -223,7 +223,7 @@ async def _once(
                 break
     finally:
         await response.aclose()
-    return Answer(response.status_code, {k.lower(): v for k, v in response.headers.items()}, body.whole())
+    return Answer(response.status_code, response.headers, body.whole())
 
 
 class _Body:
