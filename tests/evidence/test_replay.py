@@ -6,6 +6,8 @@ import os
 import random
 from typing import Any
 
+import pytest
+
 from tests.assurance.small import REPOSITORIES, SMALL, TOKENS, a_pair, a_policy
 from tests.evidence.recording import record
 from tests.policy.language import NOW, compose, grant, load_data, rule
@@ -90,12 +92,25 @@ def test_lost_gained_changed_and_unchanged() -> None:
 
 def test_a_claim_that_is_not_told_makes_undecidable_only_what_it_could_change() -> None:
     event = event_of(rules=[rule()])
-    reads_more = load_data(compose(rules=[rule(when={"repository_id": "1", "environment": "production"})]))
+    reads_more = load_data(compose(rules=[rule(when={"repository_id": "1", "ref_protected": "true"})]))
     found = replay(reads_more, [event])
     assert (found.decided, len(found.undecidable)) == (0, 1)
-    assert "environment" in next(iter(found.undecidable))["why"]
-    both = [rule(), rule("other", when={"repository_id": "1", "environment": "production"})]
+    assert "ref_protected" in next(iter(found.undecidable))["why"]
+    both = [rule(), rule("other", when={"repository_id": "1", "ref_protected": "true"})]
     assert replay(load_data(compose(rules=both)), [event]).unchanged == 1
+
+
+@pytest.mark.parametrize("value", ["production", "x" * 300, "half\ud800", ["production"], True])
+def test_a_claim_that_the_run_tells_counts_where_it_is_told_in_full(value: Any) -> None:
+    old = load_data(compose(rules=[rule()]))
+    event, _ = record(old, {**CLAIMS, "environment": value}, PUSH, NOW, issuer="github")
+    assert "environment" not in event["decided_on"]
+    draft = load_data(compose(rules=[rule(when={"repository_id": "1", "environment": "production"})]))
+    found = replay(draft, [event])
+    if value == "production":
+        assert (found.decided, found.unchanged) == (1, 1)
+    else:
+        assert (found.decided, len(found.undecidable)) == (0, 1)
 
 
 def test_a_withheld_personal_claim_was_there() -> None:

@@ -343,7 +343,7 @@ def install_az(programs: Path, python: Path) -> None:
 
 
 def install_pip(programs: Path, python: Path) -> None:
-    """Write a pip among the programs, since our environments have none; like the real script it ignores the checkout."""
+    """Write a pip among the programs: our environments have none. Like the real script it ignores the checkout."""
     library = programs / "pip-alone"
     library.mkdir()
     (library / "pip").symlink_to(Path(pip.__file__).parent)

@@ -330,16 +330,22 @@ def _suggest(arguments: argparse.Namespace) -> Report:
 
     loaded = None if arguments.policy is None else load_policy(existing(arguments.policy))
     tally = Tally()
-    made = suggest(None if loaded is None else loaded.policy, _events(arguments, tally), everyone=arguments.everyone)
-    sound = made if loaded is None else confirmed(loaded, made, time.time())
+    found = suggest(None if loaded is None else loaded.policy, _events(arguments, tally), everyone=arguments.everyone)
+    made = list(found.suggestions)
+    sound = made if loaded is None else confirmed(loaded, arguments.policy, made, time.time())
     dropped = len(made) - len(sound)
     text = rendered([suggestion.rule for suggestion in sound]) if sound else ""
-    notes = [line("A refused request may have been an attack. Read every rule before you adopt it.")] if sound else []
+    said = ["A refused request may have been an attack. Read every rule before you adopt it."] if sound else []
+    if sound and loaded is None:
+        said.append("Without POLICY nothing was checked: name it, and each rule is tried beside it.")
     if dropped:
-        notes.append(line(f"{count(dropped, 'suggestion')} would not pass check --strict, and are left out."))
+        said.append(f"{count(dropped, 'suggestion')} left out: not clean beside POLICY, or not what would be granted.")
+    if found.left_out:
+        said.append(f"{count(found.left_out, 'request')} left out: more than can be kept, of callers that came rarely.")
     return Report(
         FINE,
         data={"rules": [dict(suggestion.rule) for suggestion in sound], "left_out": dropped},
-        body=tuple(line(one) for one in text.rstrip("\n").split("\n")) if text else (),
-        summary=(*notes, *_notes(tally)),
+        body=[line(one) for one in text.rstrip("\n").split("\n")] if text else (),
+        summary=_notes(tally, said),
+        aside=_notes(tally, said),
     )

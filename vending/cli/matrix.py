@@ -171,10 +171,12 @@ def _mark_use(entries: list[dict[str, Any]], policy: Policy, files: list[str], n
     from vending.evidence.usage import usage
 
     tally = Tally()
+    progress = Progress("rows read")
     try:
-        counted = usage(policy, read(files, tally), since=0.0, now=now)
+        counted = usage(policy, read(files, tally, progress), since=None, now=now)
     except OSError as error:
         raise UsageError(f"{error.filename}: {error.strerror or type(error).__name__}") from None
+    progress.close()
     used: dict[tuple[str, ...], tuple[int, str]] = {}
     for row in counted:
         key = (row.key.issuer, row.key.rule, row.key.registry, row.key.repository)

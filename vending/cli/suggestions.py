@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-import tempfile
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
@@ -14,50 +13,89 @@ from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 from vending.cli.inputs import policy_environment
 from vending.evidence.decisions import Undecidable, decide_again
-from vending.policy import PolicyError, load_with_source
+from vending.policy import PolicyError, load_bytes_with_source
+from vending.policy.language.dates import written
 from vending.policy.lint import lint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from vending.evidence.suggest import Suggestion
     from vending.policy import Loaded
 
 
-def confirmed(loaded: Loaded, made: Iterable[Suggestion], now: float) -> list[Suggestion]:
-    """Return the suggestions that are sound beside the policy and grant what was asked for."""
-    sound = []
-    for suggestion in made:
-        data = dict(loaded.document.data)
-        data["rules"] = [*data.get("rules", ()), dict(suggestion.rule)]
-        data.pop("sources", None)
-        data.pop("files", None)
-        try:
-            beside = _load(data)
-        except PolicyError:
-            continue
-        name = suggestion.rule["name"]
-        criticised = [p for p in lint(beside, now) if p.severity == "warning" and name in p.message]
-        if not criticised and _grants(beside, suggestion):
-            sound.append(suggestion)
-    return sound
+Warnings: TypeAlias = "frozenset[tuple[str, str]]"
 
 
-def _load(data: Mapping[str, Any]) -> Loaded:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "policy.json"
-        path.write_text(json.dumps(data))
-        return load_with_source(path, policy_environment())
+def confirmed(loaded: Loaded, path: Path, made: Sequence[Suggestion], now: float) -> list[Suggestion]:
+    """Return the suggestions that pass `check --strict` beside the policy at `path`, each granting what was asked."""
+    if not made:
+        return []
+    base = _Base.of(loaded, path, now)
+    known = base.warnings([])
+    sound = [suggestion for suggestion in made if _is_sound_alone(base, suggestion, known)]
+    return _sound(base, [], sound, base.warnings(base.rules)) if sound else []
 
 
-def _grants(beside: Loaded, suggestion: Suggestion) -> bool:
-    for event in suggestion.events:
-        try:
-            if not decide_again(beside.policy, event).allowed:
-                return False
-        except Undecidable:
-            return False
-    return True
+@dataclass(frozen=True, slots=True)
+class _Base:
+    """A policy as data, into which other rules can be put. `directory` is where the files that it names lie."""
+
+    frame: Mapping[str, Any]
+    rules: Sequence[Any]
+    directory: Path
+    now: float
+
+    @classmethod
+    def of(cls, loaded: Loaded, path: Path, now: float) -> _Base:
+        left = {"rules", "sources", "files"}
+        frame = {key: value for key, value in loaded.document.data.items() if key not in left}
+        directory = path if path.is_dir() else path.parent
+        return cls(frame, list(loaded.document.data.get("rules", ())), directory, now)
+
+    def load(self, rules: Sequence[Any]) -> Loaded:
+        """Load the policy with these rules alone. Raises `PolicyError`."""
+        data = json.dumps({**self.frame, "rules": rules}, default=written).encode()
+        return load_bytes_with_source(
+            data, name="policy.json", environment=policy_environment(), directory=self.directory
+        )
+
+    def warnings(self, rules: Sequence[Any]) -> Warnings:
+        """Return the warnings about the policy with these rules alone. Raises `PolicyError`."""
+        return _warnings(self.load(rules), self.now)
+
+
+def _warnings(loaded: Loaded, now: float) -> Warnings:
+    return frozenset((p.code, p.message) for p in lint(loaded, now) if p.severity == "warning")
+
+
+def _is_sound_alone(base: _Base, suggestion: Suggestion, known: Warnings) -> bool:
+    """Return whether a suggestion is clean, and grants every request that it was made from without any other rule."""
+    try:
+        alone = base.load([dict(suggestion.rule)])
+        return _warnings(alone, base.now) <= known and all(
+            decide_again(alone.policy, event).allowed for event in suggestion.events
+        )
+    except (PolicyError, Undecidable):
+        return False
+
+
+def _sound(base: _Base, accepted: list[Suggestion], made: list[Suggestion], known: Warnings) -> list[Suggestion]:
+    """Return what can be added to `accepted` so that there is no warning that was not there before."""
+    if not made:
+        return []
+    try:
+        more = [dict(suggestion.rule) for suggestion in (*accepted, *made)]
+        if base.warnings([*base.rules, *more]) <= known:
+            return made
+    except PolicyError:
+        pass
+    if len(made) == 1:
+        return []
+    half = len(made) // 2
+    first = _sound(base, accepted, made[:half], known)
+    return [*first, *_sound(base, [*accepted, *first], made[half:], known)]
 
 
 def rendered(rules: Iterable[Mapping[str, Any]]) -> str:

@@ -7,6 +7,7 @@ apart is tried: only where all of them lead to one answer is the request decided
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,6 +19,7 @@ from vending.assurance.access import claims_of, domains
 from vending.assurance.prover import Prover
 from vending.assurance.space import put
 from vending.assurance.values import MISSING, Missing
+from vending.audit_event import MAX_TEXT
 from vending.errors import Reason, Refusal
 from vending.evidence.events import Event, seconds
 from vending.oidc.claim_path import parse_key
@@ -25,12 +27,13 @@ from vending.oidc.types import VerifiedClaims
 from vending.policy import decide
 from vending.policy.engine.conditions import State
 from vending.policy.engine.words import Undecided
+from vending.policy.providers.preset import REGISTERED, ClaimType
 
 if TYPE_CHECKING:
     from vending.acr.scope import Scope
     from vending.oidc.claim_path import ClaimPath
     from vending.oidc.types import JsonValue
-    from vending.policy import Decision, Policy
+    from vending.policy import Decision, Policy, Preset
     from vending.policy.engine.conditions import Condition
     from vending.policy.engine.policy import IssuerRules
 
@@ -47,6 +50,8 @@ DECISIONS: Final = frozenset(
 )
 """The reasons that a decision itself can give; any other one stopped a request before or after it."""
 
+_REPLACED: Final = "\ufffd"
+"""Stands in an event for what other readers of JSON would refuse."""
 _NEEDED: Final = frozenset({"decided_on", "absent", "withheld", "scope", "granted", "missing"})
 
 
@@ -99,6 +104,10 @@ def decide_again(policy: Policy, event: Event) -> Ruling:
     told: dict[str, Any] = dict(event["decided_on"])
     absent = frozenset(event.get("absent") or ())
     unknown = [key for key in policy.rules[issuer.name].reads if key not in told and key not in absent]
+    if unknown:
+        beside = told_beside(event, issuer.preset)
+        told |= {key: beside[key] for key in unknown if key in beside}
+        unknown = [key for key in unknown if key not in beside]
     first: Ruling | None = None
     for values in _completions(policy, issuer.name, unknown, event.get("withheld") or ()):
         verified = VerifiedClaims(issuer.name, _claims({**told, **values}))
@@ -145,15 +154,49 @@ def _refused(event: Event, reason: Reason) -> Ruling:
 
 
 def claims_told(event: Event) -> dict[str, JsonValue]:
-    """Return the claims that an event tells, as a token has them."""
+    """Return the claims that an event says were looked at, as a token has them. Raises `Undecidable`."""
     return _claims(event.get("decided_on") or {})
+
+
+def told_beside(event: Event, preset: Preset) -> dict[str, JsonValue]:
+    """Return further claims that an event tells for certain: those of the caller, of the run, and listed ones.
+
+    These are written as text, lists and objects as JSON, and cut where they are long. So only text counts that is
+    whole, of a claim that the provider sends as text.
+    """
+    pairs = [(pair["name"], pair["value"]) for pair in (*(event.get("caller") or ()), *(event.get("claims") or ()))]
+    pairs += (event.get("job") or {}).items()
+    return {name: value for name, value in pairs if _is_whole(preset, name, value)}
+
+
+def _is_whole(preset: Preset, name: str, value: Any) -> bool:
+    if not isinstance(value, str) or len(value) >= MAX_TEXT or _REPLACED in value or _is_json(value):
+        return False
+    known = preset.claims.get(name) or REGISTERED.get(name)
+    if known is not None:
+        return known.type is ClaimType.TEXT and not known.many
+    return preset.type_of(name) is ClaimType.TEXT
+
+
+def _is_json(value: str) -> bool:
+    """Return whether a text may stand for a list or an object; Bitbucket's ids only begin like one."""
+    if not value.startswith(("[", "{")):
+        return False
+    try:
+        json.loads(value)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _claims(told: Mapping[str, Any]) -> dict[str, JsonValue]:
     claims: dict[str, JsonValue] = {}
-    for key, value in told.items():
-        if not isinstance(value, Missing):
-            put(claims, parse_key(key), value)
+    try:
+        for key, value in told.items():
+            if not isinstance(value, Missing):
+                put(claims, parse_key(key), value)
+    except (Undecided, ValueError) as why:
+        raise Undecidable(f"what the event tells does not fit together: {why}") from None
     return claims
 
 

@@ -1,86 +1,69 @@
 """Suggest rules as narrow as what was seen: for one caller each, from refusals, explanations and audit-mode matches.
 
-A refused request may have been an attack. So nothing is written into a policy, pull requests are left out unless asked
-for, and so are callers that no rule is about and that came only once.
+A refused request may have been an attack. So nothing is written into a policy; runs whose code nobody has reviewed are
+left out unless asked for, and so are callers that no rule is about and that came only once.
 """
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from vending.acr.scope import parse as parse_scopes
-from vending.errors import Refusal
-from vending.evidence.decisions import claims_told
-from vending.oidc.claim_path import lookup, parse_key
+from vending.acr.scope import repository
+from vending.evidence.decisions import Undecidable, decide_again
+from vending.evidence.sightings import Caller, Request, Sightings
 from vending.policy import PRESETS
+from vending.policy.providers.preset import Gate
 
 if TYPE_CHECKING:
-    from vending.acr.scope import Scope
     from vending.evidence.events import Event
     from vending.policy import Policy, Preset
 
-GATES: Final = (
-    "ref",
-    "ref_type",
-    "ref_protected",
-    "environment",
-    "environment_protected",
-    "event_name",
-    "pipeline_source",
-    "build_branch",
-    "build_source",
-    "terraform_run_phase",
-    "terraform_operation",
-    "scope",
-)
-"""Claims that say in which situation a job runs, whichever provider sends them; written as they were seen."""
-
-_UNREVIEWED: Final = {"event_name": "pull_request", "pipeline_source": "merge_request_event"}
+_REFS: Final = frozenset({Gate.REF, Gate.BRANCH, Gate.BARE_REF})
 _NOT_A_NAME = re.compile(r"[^a-z0-9]+")
+MAX_VALUES: Final = 20
+"""Refs that one rule lists; whoever needs more needs a pattern, which a person must choose."""
 
-
-@dataclass
-class Seen:
-    """What one caller in one kind of situation asked for."""
-
-    issuer: str
-    pins: tuple[tuple[str, Any], ...]
-    times: int = 0
-    known: bool = False
-    unreviewed: bool = False
-    gates: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
-    scopes: dict[str, list[Scope]] = field(default_factory=lambda: defaultdict(list))
-    events: list[Event] = field(default_factory=list)
+Situation: TypeAlias = "tuple[tuple[str, Any], ...]"
+Grants: TypeAlias = "tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...]"
+"""Registry, repositories and actions."""
 
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """A rule as data, and the events that it is made from."""
+    """A rule as data, and the requests that it is made from, as events."""
 
     rule: Mapping[str, Any]
     events: tuple[Event, ...]
 
 
-def suggest(policy: Policy | None, events: Iterable[Event], *, everyone: bool) -> list[Suggestion]:
-    """Return one rule for each caller and situation worth a rule, the most frequent first."""
+@dataclass(frozen=True, slots=True)
+class Suggested:
+    """The suggestions, the most frequent caller first, and how many requests were too many to be looked at."""
+
+    suggestions: tuple[Suggestion, ...]
+    left_out: int
+
+
+def suggest(policy: Policy | None, events: Iterable[Event], *, everyone: bool) -> Suggested:
+    """Return one rule for each caller and kind of situation worth a rule."""
     presets: Mapping[str, Preset] = PRESETS
     if policy is not None:
         presets = {issuer.name: issuer.preset for issuer in policy.issuers.values()}
-    found: dict[tuple[Any, ...], Seen] = {}
+    sightings = Sightings(policy, presets, everyone=everyone)
     for event in events:
-        if _is_wanted(event):
-            _gather(event, presets, found, policy)
-    chosen = [
-        seen
-        for seen in found.values()
-        if seen.scopes and (everyone or not seen.unreviewed) and (everyone or seen.known or seen.times > 1)
-    ]
-    chosen.sort(key=lambda seen: -seen.times)
-    return [Suggestion(_rule(seen, number), tuple(seen.events)) for number, seen in enumerate(chosen, 1)]
+        if _is_wanted(event) and not _needs_no_rule(policy, event):
+            sightings.add(event)
+    chosen = [caller for caller in sightings.callers() if everyone or caller.known or caller.times > 1]
+    chosen.sort(key=lambda caller: -caller.times)
+    made: list[Suggestion] = []
+    for caller in chosen:
+        for when, grants, requests in _rules(caller, presets[caller.issuer]):
+            made.append(_suggestion(caller, len(made) + 1, when, grants, requests))
+    return Suggested(tuple(made), sightings.left_out)
 
 
 def _is_wanted(event: Event) -> bool:
@@ -89,68 +72,57 @@ def _is_wanted(event: Event) -> bool:
     return event["kind"] == "explain" or event.get("outcome") == "deny" or bool(event.get("audit_rules"))
 
 
-def _gather(
-    event: Event, presets: Mapping[str, Preset], found: dict[tuple[Any, ...], Seen], policy: Policy | None
-) -> None:
-    name = str(event.get("issuer"))
-    preset = presets.get(name)
-    if preset is None:
-        return
-    claims = claims_told(event)
-    for pair in event.get("caller") or ():
-        claims.setdefault(pair["name"], pair["value"])
-    for claim, value in (event.get("job") or {}).items():
-        claims.setdefault(claim, value)
-    pins = tuple(
-        (key, value)
-        for key in (preset.immutable or preset.identity)
-        if (value := lookup(claims, parse_key(key))) is not None
-    )
-    scopes = _asked(event)
-    if not pins or not scopes:
-        return
-    situation = tuple(sorted((gate, str(claims[gate])) for gate in _UNREVIEWED if gate in claims))
-    seen = found.setdefault((name, pins, situation), Seen(name, pins))
-    seen.times += 1
-    seen.events.append(event)
-    seen.known = seen.known or bool(event.get("failed_rules") or event.get("rules") or event.get("audit_rules"))
-    seen.unreviewed = seen.unreviewed or any(claims.get(gate) == value for gate, value in _UNREVIEWED.items())
-    for gate in GATES:
-        value = claims.get(gate)
-        if isinstance(value, str) and value and preset.sends(gate) and "*" not in value:
-            seen.gates[gate].add(value)
-    registry = str(event.get("registry"))
-    known = None if policy is None else policy.registry_of.get(registry)
-    seen.scopes[registry if known is None else known.name] += scopes
-
-
-def _asked(event: Event) -> list[Scope]:
+def _needs_no_rule(policy: Policy | None, event: Event) -> bool:
+    """Return whether a request is granted as things are. A match in audit mode is to become a rule all the same."""
+    if event.get("audit_rules"):
+        return False
+    if policy is None:
+        return event.get("outcome") == "allow"
     try:
-        scopes = parse_scopes(" ".join(event.get("scope") or ()))
-    except Refusal:
-        return []
-    return [scope for scope in scopes if not scope.is_catalog]
+        return decide_again(policy, event).allowed
+    except Undecidable:
+        return False
 
 
-def _rule(seen: Seen, number: int) -> dict[str, Any]:
-    when: dict[str, Any] = dict(seen.pins)
-    for gate, values in seen.gates.items():
-        listed = sorted(values)
-        when.setdefault(gate, listed[0] if len(listed) == 1 else listed)
-    grants: list[dict[str, Any]] = []
-    for registry, scopes in sorted(seen.scopes.items()):
-        by_actions: dict[tuple[str, ...], list[str]] = defaultdict(list)
-        for scope in parse_scopes(" ".join(map(str, scopes))):
-            by_actions[scope.actions].append(scope.name)
-        grants += [
-            {"registry": registry, "repositories": sorted(names), "actions": list(actions)}
-            for actions, names in by_actions.items()
-        ]
-    slug = _NOT_A_NAME.sub("-", "-".join(str(value) for _, value in seen.pins).lower()).strip("-")[:40]
-    return {
+def _rules(caller: Caller, preset: Preset) -> Iterator[tuple[dict[str, Any], Grants, list[Request]]]:
+    """Yield conditions, grants and requests: what was asked for from several refs alike becomes one rule."""
+    alike: dict[tuple[Grants, Situation, str], dict[str, list[Request]]] = defaultdict(dict)
+    for situation, requests in caller.situations.items():
+        name, ref = next((gate for gate in situation if preset.gates.get(gate[0]) in _REFS), ("", ""))
+        rest = tuple(gate for gate in situation if gate[0] != name)
+        alike[_grants(requests), rest, name].setdefault(ref, []).extend(requests)
+    for (grants, rest, name), by_ref in alike.items():
+        listed = sorted(by_ref)
+        for start in range(0, len(listed), MAX_VALUES):
+            refs = listed[start : start + MAX_VALUES]
+            ref = {name: refs if len(refs) > 1 else refs[0]} if name else {}
+            yield {**dict(caller.pins), **ref, **dict(rest)}, grants, [one for each in refs for one in by_ref[each]]
+
+
+def _grants(requests: Iterable[Request]) -> Grants:
+    actions: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for request in requests:
+        for scope in request.scopes:
+            actions[request.registry, scope.name].update(scope.actions)
+    found: dict[tuple[str, tuple[str, ...]], list[str]] = defaultdict(list)
+    for (registry, name), asked in sorted(actions.items()):
+        found[registry, repository(name, asked).actions].append(name)
+    return tuple((registry, tuple(names), listed) for (registry, listed), names in found.items())
+
+
+def _suggestion(
+    caller: Caller, number: int, when: Mapping[str, Any], grants: Grants, requests: list[Request]
+) -> Suggestion:
+    slug = _NOT_A_NAME.sub("-", "-".join(str(value) for _, value in caller.pins).lower()).strip("-")[:40]
+    times = sum(request.times for request in requests)
+    rule = {
         "name": f"suggested-{number}-{slug}"[:64].strip("-"),
-        "description": f"Suggested from {seen.times} recorded requests; a refused request may have been an attack.",
-        "issuer": seen.issuer,
-        "when": when,
-        "grant": grants,
+        "description": f"Suggested from {times} recorded requests; a refused request may have been an attack.",
+        "issuer": caller.issuer,
+        "when": dict(when),
+        "grant": [
+            {"registry": registry, "repositories": list(names), "actions": list(actions)}
+            for registry, names, actions in grants
+        ],
     }
+    return Suggestion(rule, tuple(request.event() for request in requests))

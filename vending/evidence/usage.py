@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from vending.acr.scope import CATALOG_ACTION
 from vending.acr.scope import parse as parse_scopes
 from vending.errors import Refusal
-from vending.evidence.decisions import claims_told
+from vending.evidence.decisions import Undecidable, claims_told
 from vending.evidence.events import seconds
 
 if TYPE_CHECKING:
@@ -70,18 +70,25 @@ class Row:
         }
 
 
-def usage(policy: Policy, events: Iterable[Event], *, since: float, now: float) -> list[Row]:
-    """Count the uses of every right in force since a time, unused ones first.
+def usage(policy: Policy, events: Iterable[Event], *, since: float | None, now: float) -> list[Row]:
+    """Count the uses of every right in force since a time (None: that of the first event), unused ones first.
 
     A rule that began within the period is left out unless it was used: nobody can say that it is not needed.
     """
     counted: dict[Key, Used] = {key: Used() for key, _ in _rights(policy, now)}
-    young = {rule.name for _, rule in _rights(policy, now) if rule.span.start > since}
+    began = {rule.name: rule.span.start for _, rule in _rights(policy, now)}
     hosts = {registry.login_server: name for name, registry in policy.registries.items()}
+    first = now
     for event in events:
-        if event["kind"] == "token" and event.get("outcome") == "allow" and seconds(event) >= since:
+        if event["kind"] != "token" or event.get("outcome") != "allow":
+            first = min(first, seconds(event)) if since is None else first
+            continue
+        moment = seconds(event)
+        first = min(first, moment)
+        if since is None or moment >= since:
             _count(policy, event, hosts, counted)
-    rows = [_row(key, used, counted) for key, used in counted.items() if used.count or key.rule not in young]
+    period = first if since is None else since
+    rows = _rows({key: used for key, used in counted.items() if used.count or began[key.rule] <= period}, counted)
     return sorted(rows, key=lambda row: (row.used > 0, row.key.rule, row.key.registry, row.key.repository, row.used))
 
 
@@ -109,10 +116,10 @@ def _count(policy: Policy, event: Event, hosts: Mapping[str, str], counted: dict
     if listed is None or registry is None:
         return
     named = set(event.get("rules") or ())
-    claims = claims_told(event)
     try:
+        claims = claims_told(event)
         granted = parse_scopes(" ".join(event.get("granted") or ()))
-    except Refusal:
+    except (Refusal, Undecidable):
         return
     for rule in (rule for rule in listed.rules if rule.name in named):
         for grant in rule.grants:
@@ -143,23 +150,22 @@ def _covering(grant: Grant, name: str, claims: Mapping[str, JsonValue], *, catal
             yield template.text
 
 
-def _row(key: Key, used: Used, counted: Mapping[Key, Used]) -> Row:
-    names = tuple(sorted(used.names))
-    return Row(key, used.count, used.last, names, _instead(key, used, counted))
-
-
-def _instead(key: Key, used: Used, counted: Mapping[Key, Used]) -> str:
-    if used.count:
-        if "*" in key.repository and "{" not in key.repository and 0 < len(used.names) <= MAX_NAMES:
-            return f"write {', '.join(sorted(used.names))} instead of {key.repository}"
-        return ""
-    of_rule = [other for other in counted if other.rule == key.rule]
-    if not any(counted[other].count for other in of_rule):
-        return "give the rule an expiry date, or remove it"
-    same_entry = [other for other in of_rule if (other.registry, other.repository) == (key.registry, key.repository)]
-    if not any(counted[other].count for other in same_entry):
-        return f"remove {key.repository} from the grant in {key.registry}"
-    return f"drop {key.action} on {key.repository}"
+def _rows(told: Mapping[Key, Used], counted: Mapping[Key, Used]) -> Iterator[Row]:
+    """Yield what is told of each right; what to write instead depends on the others of its rule and entry."""
+    used_rules = {key.rule for key, used in counted.items() if used.count}
+    used_entries = {(key.rule, key.registry, key.repository) for key, used in counted.items() if used.count}
+    for key, used in told.items():
+        names = tuple(sorted(used.names))
+        if used.count:
+            is_short = "*" in key.repository and "{" not in key.repository and 0 < len(names) <= MAX_NAMES
+            instead = f"write {', '.join(names)} instead of {key.repository}" if is_short else ""
+        elif key.rule not in used_rules:
+            instead = "give the rule an expiry date, or remove it"
+        elif (key.rule, key.registry, key.repository) not in used_entries:
+            instead = f"remove {key.repository} from the grant in {key.registry}"
+        else:
+            instead = f"drop {key.action} on {key.repository}"
+        yield Row(key, used.count, used.last, names, instead)
 
 
 def by_rule(rows: Iterable[Row]) -> dict[str, list[Row]]:

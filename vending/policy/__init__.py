@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from vending.oidc.claim_path import lookup, parse_key
-    from vending.policy.compiler.load import Loaded, load, load_bytes, load_with_source
+    from vending.policy.compiler.load import Loaded, load, load_bytes, load_bytes_with_source, load_with_source
     from vending.policy.engine.decide import Decision, decide
     from vending.policy.engine.hints import RuleHint, hints
     from vending.policy.engine.policy import (
@@ -32,7 +32,7 @@ _HOME: Final = {
         "vending.oidc.claim_path": "lookup parse_key",
         "vending.policy.engine.decide": "Decision decide",
         "vending.policy.engine.hints": "RuleHint hints",
-        "vending.policy.compiler.load": "Loaded load load_bytes load_with_source",
+        "vending.policy.compiler.load": "Loaded load load_bytes load_bytes_with_source load_with_source",
         "vending.policy.engine.policy": "Environment Limits Policy PolicyIssuer Registry",
         "vending.policy.providers.preset": "Preset",
         "vending.policy.providers.presets": "PRESETS",
@@ -60,6 +60,7 @@ __all__ = [
     "hints",
     "load",
     "load_bytes",
+    "load_bytes_with_source",
     "load_with_source",
     "lookup",
     "parse_key",

@@ -95,7 +95,12 @@ def load_bytes(data: bytes, *, name: str, environment: Environment, directory: P
 
     Raises `PolicyError`.
     """
-    return _load_bytes(data, name, environment, directory).policy
+    return load_bytes_with_source(data, name=name, environment=environment, directory=directory).policy
+
+
+def load_bytes_with_source(data: bytes, *, name: str, environment: Environment, directory: Path | None) -> Loaded:
+    """Load a policy as `load_bytes` does, and keep its model and document. Raises `PolicyError`."""
+    return _load_bytes(data, name, environment, directory)
 
 
 def _load_bytes(data: bytes, name: str, environment: Environment, directory: Path | None) -> Loaded:
