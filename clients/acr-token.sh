@@ -445,11 +445,14 @@ fetch_with_wget() { # METHOD URL
   [ -z "${CURL_CA_BUNDLE-}" ] || set -- "$@" "--ca-certificate=$CURL_CA_BUNDLE"
   fetched=$1
   shift
+  # Its own timeout begins anew with every byte.
+  set -- wget "$@"
+  if command -v timeout >/dev/null 2>&1; then set -- timeout 60 "$@"; fi
   wget_exit=0
   (
     limited
-    exec wget "--config=$work/wgetrc" --no-verbose --server-response --content-on-error --no-hsts --tries=1 --max-redirect=0 \
-      --timeout=45 --output-document="$work/body" "$@" "$fetched" 2>"$work/printed"
+    exec "$@" "--config=$work/wgetrc" --no-verbose --server-response --content-on-error --no-hsts --tries=1 --max-redirect=0 \
+      --timeout=45 --output-document="$work/body" "$fetched" 2>"$work/printed"
   ) || wget_exit=$?
   sed -n 's/^  //p' "$work/printed" >"$work/headers"
   sed -n '/^[^ ]/p' "$work/printed" | tail -n 1 >"$work/said"
@@ -458,6 +461,11 @@ fetch_with_wget() { # METHOD URL
     0) return 0 ;;
     8) retry=no ;;                # an answer with an error
     4) retry=yes && return 4 ;;   # the network
+    124 | 143)
+      echo "it comes too slowly" >"$work/said"
+      retry=yes
+      return 4
+      ;;
     *) retry=no && return "$wget_exit" ;;
   esac
 }
@@ -662,12 +670,18 @@ attempt() {
   id_token && exchange
 }
 
+# Stop where a full disk is behind whatever went wrong.
+room() {
+  printf '%8192s' '' 2>/dev/null >"$work/room" || die "there is no room left in $temporary"
+}
+
 # Try until there is a token. Each try asks the platform anew: a one-time token is spent even if its answer was lost.
 vend() {
   tries=1
   wait=${ACR_VENDING_RETRY_SECONDS:-2}
   first=
   while ! attempt; do
+    room
     if [ "$retry" = no ] || [ "$tries" -ge "${ACR_VENDING_MAX_ATTEMPTS:-4}" ]; then
       [ -z "$first" ] || problem="$problem. That was attempt $tries; the first one failed because $first"
       die "$problem"
@@ -844,10 +858,20 @@ put_in_place() { # SOURCE FILE: keep the file's owner, keep everybody else from 
     rm -f "$2"
     return
   fi
-  if [ -e "$2" ]; then cp -p "$2" "$2.acr-vending"; else : >"$2.acr-vending"; fi &&
-    chmod 600 "$2.acr-vending" && cat "$1" >"$2.acr-vending" && mv -f "$2.acr-vending" "$2" && return
-  rm -f "$2.acr-vending"
-  die "cannot write $2"
+  unfinished=$2.acr-vending
+  if [ -e "$2" ]; then cp -p "$2" "$unfinished"; else : >"$unfinished"; fi &&
+    chmod 600 "$unfinished" && cat "$1" >"$unfinished" && mv -f "$unfinished" "$2" && unfinished= && return
+  rm -f "$unfinished"
+  unfinished=
+  return 1
+}
+
+# Say why awk did not write what is to be put in place: it says so itself, but for what it was given.
+not_edited() {
+  room
+  [ ! -s "$work/said" ] || die "cannot write $target: $(awk 'NR == 1' "$work/said")"
+  [ ! -e "$state" ] || die "$target is not the JSON that docker would write, or $state is not what a login has written; fix or remove it"
+  die "$target is not the JSON that docker would write; fix or remove it"
 }
 
 # edit SECTION: put $work/entry into this section for each of our hosts; without a section, take back every login.
@@ -858,6 +882,10 @@ edit() {
   [ -n "$created" ] || [ -e "$target" ] || [ -z "$1" ] || created='file'
   rm -f "$work/dropped" "$work/logged-out" "$work/helper-hosts" "$work/created-directory"
   [ -e "$target" ] || : >"$work/none"
+  { [ ! -e "$target" ] || cat "$target" >/dev/null; } 2>"$work/said" || die "cannot read $target: $(cat "$work/said")"
+  json_exit=0
+  [ ! -e "$state" ] || json "$state" hosts '}' >/dev/null || json_exit=$?
+  [ "$json_exit" -lt 2 ] || die "$state is not what a login has written; fix or remove it"
   source=$target
   [ -e "$target" ] || source=$work/none
   work=$work state=$state section=$1 hosts=$hosts created=$created granted=$(cat "$work/scope" 2>/dev/null) \
@@ -899,9 +927,13 @@ END {
         }
         printf "%s", (config == "" ? "" : config "\n") > (work "/config")
         printf "%s", state > (work "/state")
-      }' "$source" 2>"$work/said" || die "$target is not the JSON that docker would write; fix or remove it"
-  put_in_place "$work/state" "$state"
-  put_in_place "$work/config" "$target"
+      }' "$source" 2>"$work/said" || not_edited
+  if [ -e "$state" ]; then cat "$state"; fi >"$work/earlier"
+  put_in_place "$work/state" "$state" || die "cannot write $state"
+  put_in_place "$work/config" "$target" && return
+  # The note must not claim what the configuration does not have; and it holds the token.
+  put_in_place "$work/earlier" "$state"
+  die "cannot write $target"
 }
 
 # `auth` is what every client understands; `registrytoken` is the bearer itself, which docker, buildx, crane and oras send
@@ -1009,7 +1041,7 @@ helper_settings() { # put|remove
       if (text != "{}") print text "\n"
     }' "$settings" >"$work/settings" ||
     die "$settings is not JSON; fix or remove it"
-  put_in_place "$work/settings" "$settings"
+  put_in_place "$work/settings" "$settings" || die "cannot write $settings"
 }
 
 # --- what would win over the file that login writes ---
@@ -1079,7 +1111,7 @@ docker_logout() {
   docker_directory
   hosts=
   made_directory=
-  if [ -f "$config/acr-vending-login.json" ] && [ -d "$config" ]; then
+  if [ -e "$config/acr-vending-login.json" ] && [ -d "$config" ]; then
     lock
     edit ''
     helper_settings remove
@@ -1231,7 +1263,8 @@ if [ "$command" != logout ]; then
   settings
 fi
 work=$(mktemp -d "$temporary/acr-vending.XXXXXX") || die "cannot create a directory in $temporary"
-trap 'unlock; rm -rf "$work"' EXIT
+unfinished=
+trap 'unlock; rm -rf "$work"; [ -z "$unfinished" ] || rm -f "$unfinished"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 

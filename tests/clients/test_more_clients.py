@@ -1,6 +1,7 @@
 """helm, cosign, podman, buildx and BuildKit, driven as the everyday clients are, on a shared configuration."""
 
 import os
+import shutil
 import subprocess
 import tempfile
 import time
@@ -12,11 +13,14 @@ import pytest
 from .engine import Engine
 from .live import Live
 from .real import Commands, Place, container_storage, crane, docker_archive, policy_of
-from .test_real_clients import refused, succeeded
+from .test_mounts import BOTH, ONE, mounts
+from .test_real_clients import ACTION, refused, short_lived, succeeded, wait_until_refused
 from .test_shared_configuration import CONFIGURATIONS, FOREIGN, Shared
 from .tools import debian, go_clients
 
 pytestmark = pytest.mark.e2e
+
+__all__ = ["short_lived"]
 
 
 def helm(place: Place, image: str) -> Commands:
@@ -79,6 +83,23 @@ def cosign(place: Place, image: str) -> Commands:
         ],
         [program, "verify", "--key", f"{key}.pub", "--insecure-ignore-tlog=true", *plain, image],
     ]
+
+
+def ko(place: Place, image: str) -> Commands:
+    """Build a Go program into an image on a base of the same registry, and push it."""
+    (place.directory / "go.mod").write_text("module example.test/app\n\ngo 1.26\n")
+    (place.directory / "main.go").write_text(f'package main\n\nfunc main() {{ println("{image}") }}\n')
+    repository, _, tag = image.rpartition(":")
+    cache = subprocess.run(["go", "env", "GOCACHE"], capture_output=True, text=True, check=True).stdout.strip()
+    settings = [
+        f"KO_DOCKER_REPO={repository}",
+        f"KO_DEFAULTBASEIMAGE={image}-base",
+        f"GOCACHE={cache}",
+        "GOFLAGS=-mod=mod",
+    ]
+    program = ["env", *settings, str(go_clients("ko") / "ko"), "build", "--bare", "--insecure-registry", "--sbom=none"]
+    base = [word if word != image else f"{image}-base" for word in crane(place, image)[0]]
+    return [base, [*program, "--platform=linux/amd64", "--tags", tag, "."]]
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +178,7 @@ def buildx(address: str) -> Callable[[Place, str], Commands]:
     return commands
 
 
-SIMPLE: dict[str, Callable[[Place, str], Commands]] = {"helm": helm, "podman": podman, "cosign": cosign}
+SIMPLE: dict[str, Callable[[Place, str], Commands]] = {"helm": helm, "podman": podman, "cosign": cosign, "ko": ko}
 
 
 @pytest.fixture(params=[*SIMPLE, "buildctl", "buildx"])
@@ -215,3 +236,109 @@ def test_no_client_reaches_another_repository(
         done for done in shared.each(client[1](shared.place, shared.place.image("x", "web/ui"))) if done.returncode
     ]
     refused(failed[0])
+
+
+@pytest.mark.parametrize("login", ["helper", "true"])
+@pytest.mark.parametrize("name", SIMPLE)
+def test_the_steps_after_a_tokens_end(
+    live: Live,
+    dockerd: Engine,
+    container_programs: Path,
+    tmp_path: Path,
+    short_lived: Callable[[], None],
+    name: str,
+    login: str,
+) -> None:
+    shared = Shared(tmp_path, live, dockerd, container_programs, FOREIGN, login)
+    environment_of(shared)
+    short_lived()
+    wait_until_refused(live, shared.pipeline.token)
+    done = shared.each(SIMPLE[name](shared.place, shared.place.image(f"long-{name}-{login}")))
+    if login == "helper":
+        for one in done:
+            succeeded(one)
+    else:
+        refused(next(one for one in done if one.returncode))
+
+
+# --- what BuildKit does in the midst of a build ---
+
+
+def context_with(place: Place, name: str, dockerfile: str) -> Path:
+    """Return a build's context with a static busybox in it."""
+    directory = place.directory / name
+    directory.mkdir()
+    shells = debian("shells", "busybox-static", "gawk", "libsigsegv2", "original-awk", "yash", "ksh93u+m", "mawk")
+    shutil.copy(shells / "bin" / "busybox", directory)
+    (directory / "Dockerfile").write_text(dockerfile)
+    return directory
+
+
+def build(address: str, context: Path, image: str) -> list[str]:
+    """Return a build by buildctl that pushes."""
+    local = ["--local", f"context={context}", "--local", f"dockerfile={context}"]
+    program = [str(go_clients("buildkit") / "buildctl"), "--addr", address, "build", "--frontend", "dockerfile.v0"]
+    return [*program, *local, "--output", f"type=image,name={image},push=true"]
+
+
+@pytest.mark.parametrize("scope", [BOTH, ONE], ids=["with-pull", "without-pull"])
+def test_buildkit_mounts_the_layers_of_the_base(
+    live: Live, dockerd: Engine, container_programs: Path, tmp_path: Path, buildkitd: str, scope: str
+) -> None:
+    """Without pull on the base, which the builder has from an earlier job, the mount is refused and it uploads."""
+    shared = Shared(tmp_path / "job", live, dockerd, container_programs, FOREIGN, "true")
+    environment_of(shared)
+    place, job = shared.place, shared.pipeline.job
+    assert job.uses(ACTION, {"url": live.url, "scope": BOTH}).exit_code == 0
+    name = f"kit-mount-{scope == BOTH}".lower()
+    base, image = place.image(name, "web/base"), place.image(name)
+    context = context_with(place, "base", f"FROM scratch\nLABEL n={name}\nCOPY busybox /{name}\n")
+    succeeded(shared.pipeline.run(*build(buildkitd, context, base)))
+    child = context_with(place, "child", f"FROM {base}\nCOPY Dockerfile /built\n")
+    if scope == BOTH:
+        live.stack.registry.recent.clear()
+        succeeded(shared.pipeline.run(*build(buildkitd, child, image)))
+        assert ("web/base", 201) in mounts(live)
+        return
+    succeeded(shared.pipeline.run(*build(buildkitd, child, f"{base}-before")))
+    assert job.uses(ACTION, {"url": live.url, "scope": ONE}).exit_code == 0
+    live.stack.registry.recent.clear()
+    child = context_with(place, "other", f"FROM {base}\nCOPY Dockerfile /built-otherwise\n")
+    succeeded(shared.pipeline.run(*build(buildkitd, child, f"{image}-after")))
+    assert set(mounts(live)) == {("web/base", 401)}
+
+
+BUILD_SECONDS = 330
+"""Longer than buildx keeps what a credential helper said (4 min 50 s)."""
+
+
+@pytest.mark.parametrize("login", ["helper", "true"])
+def test_buildx_asks_the_helper_again_in_the_midst_of_a_build(
+    live: Live, dockerd: Engine, container_programs: Path, tmp_path: Path, buildkitd: str, login: str
+) -> None:
+    """A build that ends after its first token pushes with the helper's second one; a token in a file has ended."""
+    shared = Shared(tmp_path / "job", live, dockerd, container_programs, FOREIGN, "false")
+    environment_of(shared)
+    place, job = shared.place, shared.pipeline.job
+    base, image = place.image(f"kit-base-{login}"), place.image(f"kit-long-{login}")
+    scope = "repository:web/api:pull,push"
+    assert job.uses(ACTION, {"url": live.url, "scope": scope}).exit_code == 0
+    context = context_with(place, "base", f"FROM scratch\nLABEL login={login}\nCOPY busybox /busybox\n")
+    succeeded(shared.pipeline.run(*build(buildkitd, context, base)))
+    job.finish()
+    tokens = live.stack.registry.tokens
+    tokens.tamper = lambda claims: {**claims, "exp": int(time.time()) + BUILD_SECONDS}
+    try:
+        assert job.uses(ACTION, {"url": live.url, "scope": scope, "login": login}).exit_code == 0
+        slow = context_with(place, "slow", f'FROM {base}\nRUN ["/busybox", "sleep", "{BUILD_SECONDS + 20}"]\n')
+        buildx = str(go_clients("buildkit") / "buildx")
+        succeeded(shared.pipeline.run(buildx, "create", "--name", "remote", "--driver", "remote", buildkitd))
+        command = [buildx, "build", "--builder", "remote", "--push", "--tag", image, str(slow)]
+        shared.pipeline.patience = BUILD_SECONDS + 600
+        done = shared.pipeline.run(*command)
+    finally:
+        tokens.tamper = None
+    if login == "helper":
+        succeeded(done)
+    else:
+        refused(done)

@@ -92,6 +92,7 @@ GO_TOOLS = {
     "everyday": ("crane", "oras", "regctl"),
     "helm": ("helm",),
     "cosign": ("cosign",),
+    "ko": ("ko",),
     "buildkit": ("buildx", "buildctl", "buildkitd"),
 }
 """The clients that are built from their Go modules, by the directory of `go/` that locks them."""
