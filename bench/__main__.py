@@ -39,6 +39,8 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="a short run, for trying things: one round of each kind")
     parser.add_argument("--page", action="store_true", help="write docs/performance.md from this run, whatever it is")
     arguments = parser.parse_args()
+    if sys.platform != "linux":
+        parser.error("the benchmarks read /proc and bind processes to cores: they need Linux")
     effort = Effort(quick=arguments.quick)
     reports: dict[str, Report] = {}
     failed: list[str] = []

@@ -63,6 +63,17 @@ async def _cancel_others() -> None:
         await asyncio.sleep(0)
 
 
+async def _clean_up(runner: web.AppRunner) -> None:
+    """Stop a server, and close what was accepted while it stopped: a client may call at any moment."""
+    server = runner.server
+    await runner.cleanup()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    if server is not None:
+        await server.shutdown(0)
+        await asyncio.sleep(0)
+
+
 class LocalServer(ABC):
     """A server on 127.0.0.1. Its sockets are bound at once, so addresses are known before it starts.
 
@@ -123,7 +134,7 @@ class LocalServer(ABC):
     def stop(self) -> None:
         """Stop serving and close the sockets; a second call does nothing."""
         if self._loop and self._runner:
-            self._loop.run(self._runner.cleanup())
+            self._loop.run(_clean_up(self._runner))
         self._runner = None
         for sock in (self._plain_socket, self._tls_socket):
             if sock:
