@@ -63,15 +63,18 @@ async def _cancel_others() -> None:
         await asyncio.sleep(0)
 
 
-async def _clean_up(runner: web.AppRunner) -> None:
-    """Stop a server, and close what was accepted while it stopped: a client may call at any moment."""
-    server = runner.server
-    await runner.cleanup()
+async def _clean_up(runner: web.AppRunner, listening: list[socket.socket]) -> None:
+    """Stop a server that a client may call at any moment.
+
+    Accepting ends some rounds of the loop before the server closes: asyncio accepts in one round and attaches in the
+    next, and a connection between the two would be left open for ever.
+    """
+    loop = asyncio.get_running_loop()
+    for sock in listening:
+        loop.remove_reader(sock)
     for _ in range(3):
         await asyncio.sleep(0)
-    if server is not None:
-        await server.shutdown(0)
-        await asyncio.sleep(0)
+    await runner.cleanup()
 
 
 class LocalServer(ABC):
@@ -133,12 +136,12 @@ class LocalServer(ABC):
 
     def stop(self) -> None:
         """Stop serving and close the sockets; a second call does nothing."""
+        sockets = [sock for sock in (self._plain_socket, self._tls_socket) if sock]
         if self._loop and self._runner:
-            self._loop.run(_clean_up(self._runner))
+            self._loop.run(_clean_up(self._runner, sockets))
         self._runner = None
-        for sock in (self._plain_socket, self._tls_socket):
-            if sock:
-                sock.close()
+        for sock in sockets:
+            sock.close()
         if self._loop and self._own_loop:
             self._loop.close()
 
