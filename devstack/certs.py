@@ -3,6 +3,7 @@
 import datetime as dt
 import ipaddress
 import ssl
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,11 +40,22 @@ def _name(common_name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
 
 
-def self_signed(key: PrivateKey, common_name: str) -> x509.Certificate:
-    """Wrap a key in a certificate of its own, as `rootcertbundle` of docker-registry and service principals need it."""
+def self_signed(key: PrivateKey, common_name: str, names: Iterable[x509.GeneralName] = ()) -> x509.Certificate:
+    """Wrap a key in a certificate of its own, as `rootcertbundle` of docker-registry and service principals need it.
+
+    A server needs `names`, for which clients that trust the certificate itself take it.
+    """
     builder = _builder(common_name, common_name).public_key(key.public_key())
+    if listed := list(names):
+        builder = builder.add_extension(x509.SubjectAlternativeName(listed), critical=False)
     digest = None if isinstance(key, ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey) else hashes.SHA256()
     return builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True).sign(key, digest)
+
+
+def server_pem(common_name: str, names: Iterable[x509.GeneralName]) -> bytes:
+    """Make a server's certificate that vouches for itself; return it and its key in one PEM text."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    return self_signed(key, common_name, names).public_bytes(Encoding.PEM) + pem_of_key(key)
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,9 @@ from __future__ import annotations
 import json
 import re
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ from tests.infra.bodies import ENVELOPE, normal, resolved
 from tests.infra.compiler import Compiler
 from tests.infra.resource_manager import Refusal, ResourceManager, group_of, host_name, kind_of
 from tests.infra.scenarios import SUBSCRIPTION
+from tests.infra.serving import Handler, served
 
 SUFFIX = "core.windows.net"
 ALWAYS_REGISTERED = {"microsoft.authorization", "microsoft.resources"}
@@ -212,28 +211,14 @@ class AzureCli:
 def on_the_path(azure: AzureCli, folder: Path) -> Iterator[None]:
     """Put a program `az` into `folder` that asks `azure`."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+    class Asked(Handler):
+        def respond(self) -> None:
+            asked = json.loads(self.content())
             status, out, err = azure.answer(asked["words"], Path(asked["folder"]))
-            content = json.dumps({"status": status, "out": out, "err": err}).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
+            self.reply(200, json.dumps({"status": status, "out": out, "err": err}).encode())
 
-        def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002 - the name is http.server's
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    program = folder / "az"
-    program.write_text(PROGRAM.format(python=sys.executable, url=f"http://127.0.0.1:{server.server_port}"))
-    program.chmod(0o755)
-    try:
+    with served(Asked) as port:
+        program = folder / "az"
+        program.write_text(PROGRAM.format(python=sys.executable, url=f"http://127.0.0.1:{port}"))
+        program.chmod(0o755)
         yield
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

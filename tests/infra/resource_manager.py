@@ -16,9 +16,10 @@ import time
 import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+
+from tests.infra.serving import Handler, served
 
 if TYPE_CHECKING:
     import ssl
@@ -268,22 +269,17 @@ def token() -> Body:
     return {"token_type": "Bearer", "expires_in": 3600, "ext_expires_in": 3600, "access_token": text}
 
 
-class Handler(BaseHTTPRequestHandler):
+class Requests(Handler):
     """HTTP around one `ResourceManager`, and the little of Entra ID that a provider asks for before it."""
 
     protocol_version = "HTTP/1.1"
     manager: ResourceManager
 
     def answer(self, status: int, body: Body) -> None:
-        content = b"" if status == 204 else json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
+        self.reply(status, b"" if status == 204 else json.dumps(body).encode(), "application/json")
 
-    def do(self) -> None:
-        content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+    def respond(self) -> None:
+        content = self.content()
         tenant = f"https://{self.headers['Host']}/{TENANT}"
         path = urlsplit(self.path).path
         if path.endswith("/oauth2/v2.0/token"):
@@ -299,24 +295,9 @@ class Handler(BaseHTTPRequestHandler):
                 status, body = refusal.status, {"error": {"code": refusal.code, "message": str(refusal)}}
             self.answer(status, body)
 
-    do_GET = do_PUT = do_POST = do_DELETE = do  # noqa: N815 - the names are http.server's
-
-    def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002 - the name is http.server's
-        """Keep standard error for errors."""
-
 
 @contextmanager
 def serve(manager: ResourceManager, tls: ssl.SSLContext | None = None) -> Iterator[str]:
     """Serve it on a free port, and give its URL."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Handler,), {"manager": manager}))
-    server.daemon_threads = True
-    if tls:
-        server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"{'https' if tls else 'http'}://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with served(Requests, tls, manager=manager) as port:
+        yield f"{'https' if tls else 'http'}://127.0.0.1:{port}"

@@ -14,15 +14,13 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
+from devstack.certs import server_pem
 from tests.infra.resource_manager import TENANT, ResourceManager, serve
 from tests.infra.scenarios import HUB, OTHER_SUBSCRIPTION, SUBSCRIPTION, registry_id
 from tests.infra.toolbox import HERE, ROOT, python_tools, run
@@ -131,31 +129,6 @@ def imitation(folder: Path, url: str) -> Iterator[dict[str, str]]:
             process.kill()
 
 
-def certificate(folder: Path) -> Path:
-    """Make a certificate for 127.0.0.1 that vouches for itself; give the file that holds it and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    path = folder / "tls.pem"
-    path.write_bytes(
-        made.public_bytes(serialization.Encoding.PEM)
-        + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return path
-
-
 def real(folder: Path, url: str) -> dict[str, str]:
     """Give the environment in which Terraform runs the provider of the mirror against a Resource Manager in TLS."""
     configuration = folder / "cli.tfrc"
@@ -184,7 +157,8 @@ def deployer(folder: Path, provider: str = "imitation", root: str = "terraform")
         manager = seeded()
         if provider == "real":
             tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            tls.load_cert_chain(certificate(folder))
+            (folder / "tls.pem").write_bytes(server_pem("127.0.0.1", [x509.IPAddress(IPv4Address("127.0.0.1"))]))
+            tls.load_cert_chain(folder / "tls.pem")
             used = real(folder, stack.enter_context(serve(manager, tls)))
         else:
             used = stack.enter_context(imitation(folder, stack.enter_context(serve(manager))))

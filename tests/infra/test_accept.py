@@ -6,14 +6,13 @@ import importlib
 import os
 import re
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from devstack.registry.tokens import Rights
 from devstack.stack import Stack, Upstreams
+from tests.infra.serving import Handler, served
 from tests.infra.test_commands import command_of, wrong
 from tests.infra.toolbox import ROOT, run
 from vending.errors import Reason
@@ -47,31 +46,14 @@ def modules() -> Iterator[dict[str, Any]]:
 def scm(stack: Stack) -> Iterator[str]:
     """An SCM host that takes every package; beside it, at /log, what the service logged."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            self.reply('"1"')
+    class Host(Handler):
+        def respond(self) -> None:
+            self.content()
+            read = stack.host.log.encode() if self.path == "/log" else b'{"status": 4}'
+            self.reply(200, b'"1"' if self.command == "POST" else read)
 
-        def do_GET(self) -> None:
-            self.reply(stack.host.log if self.path == "/log" else '{"status": 4}')
-
-        def reply(self, text: str) -> None:
-            self.send_response(200)
-            content = text.encode()
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002 - the name is http.server's
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with served(Host) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture(scope="module")

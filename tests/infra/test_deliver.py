@@ -6,15 +6,14 @@ import hashlib
 import json
 import os
 import sys
-import threading
 import zipfile
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import vending
+from tests.infra.serving import Handler, served
 from tests.infra.toolbox import ROOT, run
 
 if TYPE_CHECKING:
@@ -56,33 +55,18 @@ class App:
 def app() -> Iterator[App]:
     state = App()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            content = self.rfile.read(int(self.headers["Content-Length"]))
-            state.published.append((self.path, self.headers["Authorization"], content))
-            self.reply(state.accepts, "4711")
+    class Host(Handler):
+        def respond(self) -> None:
+            status, body = state.accepts, "4711"
+            if self.command == "POST":
+                state.published.append((self.path, self.headers["Authorization"], self.content()))
+            else:
+                status, body = state.answer(self.path)
+            self.reply(status, json.dumps(body).encode())
 
-        def do_GET(self) -> None:
-            self.reply(*state.answer(self.path))
-
-        def reply(self, status: int, body: Any) -> None:
-            content = json.dumps(body).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002 - the name is http.server's
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    state.url = f"http://127.0.0.1:{server.server_port}"
-    yield state
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with served(Host) as port:
+        state.url = f"http://127.0.0.1:{port}"
+        yield state
 
 
 def deliver(app: App, folder: Path, *options: str, policy: str = "[]") -> subprocess.CompletedProcess[str]:
