@@ -8,6 +8,8 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import socket
+import socketserver
 import ssl
 import threading
 import time
@@ -130,6 +132,27 @@ def serve(handle: Callable[[Server], Handle], *, tls: ssl.SSLContext | None = No
         listener.shutdown()
         listener.server_close()
         thread.join()
+
+
+@contextlib.contextmanager
+def speaking(speak: Callable[[socket.socket], None]) -> Iterator[str]:
+    """Let `speak` talk to every connection, once it has sent something, until the client goes; return the address."""
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(65536)
+            with contextlib.suppress(OSError):
+                speak(self.request)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def granted(token: str = "vended.registry.token", **changes: object) -> dict[str, object]:

@@ -5,12 +5,10 @@ import json
 import os
 import re
 import shutil
-import socketserver
+import socket
 import stat
 import subprocess
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,7 @@ import pytest
 
 from .every import FAST, github_environment, token_for
 from .platforms import CLIENTS, base_environment, run
-from .servers import USERNAME, Answer, Server, granted, refusal, vendor
+from .servers import USERNAME, Answer, Server, granted, refusal, speaking, vendor
 from .tools import debian
 
 SCRIPT = CLIENTS / "acr-token.sh"
@@ -546,30 +544,16 @@ def test_a_token_that_has_expired_is_not_missed(tmp_path: Path) -> None:
 # --- the wire ---
 
 
-@contextmanager
-def raw_server(answer: bytes) -> Iterator[str]:
-    """Serve these bytes to every connection, over and over, until the client goes; return the address."""
+def endless(answer: bytes) -> Callable[[socket.socket], None]:
+    """Say these bytes up to the NUL, and then the rest of them over and over."""
 
-    class Handler(socketserver.BaseRequestHandler):
-        def handle(self) -> None:
-            self.request.recv(65536)
-            head, _, chunk = answer.partition(b"\0")
-            try:
-                self.request.sendall(head)
-                for _ in range(2000):
-                    self.request.sendall(chunk)
-            except OSError:
-                pass
+    def speak(client: socket.socket) -> None:
+        head, _, chunk = answer.partition(b"\0")
+        client.sendall(head)
+        for _ in range(2000):
+            client.sendall(chunk)
 
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
-            thread.join()
+    return speak
 
 
 CHUNKED = (
@@ -583,7 +567,7 @@ HEADERS = b"HTTP/1.1 200 OK\r\n\0X-Filler: " + b"x" * 4000 + b"\r\n"
 @pytest.mark.parametrize("program", [*PROGRAMS, "wget"])
 @pytest.mark.parametrize("answer", [CHUNKED, ENDLESS, HEADERS], ids=["chunked", "until-close", "headers"])
 def test_an_endless_answer_ends(tmp_path: Path, program: str, answer: bytes) -> None:
-    with raw_server(answer) as url:
+    with speaking(endless(answer)) as url:
         environment = job(tmp_path, Server(url), ACR_VENDING_MAX_ATTEMPTS="1")
         if program == "wget":
             environment["PATH"] = path_without(tmp_path, clients=("wget",))
