@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import gc
-import json
 import subprocess
 import sys
 import time
 from statistics import median
 from typing import Any, Final
 
+from bench import rig
 from bench.processes import mebibytes
 from bench.report import Chart, Effort, Report, Row, cpu_microseconds, most
 from vending.acr.names import ACTIONS
@@ -48,34 +48,13 @@ def run(effort: Effort) -> Report:
     return Report(rows, [Chart("decide", "CPU of a decision by the policy's size", "µs", labels, series)])
 
 
-def policy_json(size: int) -> bytes:
-    """Write a compiled policy with one rule for each of `size` repositories, as organisations have them."""
-    rules: list[dict[str, Any]] = [
-        {
-            "name": f"rule-{number}",
-            "issuer": "github",
-            "when": {
-                "repository_id": str(number),
-                "repository_owner_id": "9919",
-                "ref": ["refs/heads/main", "refs/tags/v*"],
-            },
-            "grant": [{"registry": "prod", "repositories": [f"team/app-{number}"], "actions": ["pull", "push"]}],
-        }
-        for number in range(size)
-    ]
-    document = {
-        "version": 1,
-        "audience": "https://vend.contoso.example",
-        "registries": {"prod": {"login_server": "contoso.azurecr.io"}},
-        "issuers": {"github": {"preset": "github"}},
-        "rules": rules,
-    }
-    return json.dumps(document).encode()
-
-
 def load(size: int) -> Policy:
     """Load a policy of `size` rules."""
-    return load_bytes(policy_json(size), name="policy.json", environment=Environment(), directory=None)
+    return _load(rig.policy(size))
+
+
+def _load(text: str) -> Policy:
+    return load_bytes(text.encode(), name="policy.json", environment=Environment(), directory=None)
 
 
 def _decision(policy: Policy, size: int, actions: str) -> list[float]:
@@ -147,8 +126,7 @@ def _worst(sections: dict[str, Any]) -> list[float]:
 
     The token is as long as one may be, and the names hold what most of the patterns look for.
     """
-    policy = {**json.loads(policy_json(0)), **sections}
-    loaded = load_bytes(json.dumps(policy).encode(), name="policy.json", environment=Environment(), directory=None)
+    loaded = _load(rig.policy(**sections))
     ref = "refs/" + "a/b/" * 2900
     groups = [f"{number:x}" for number in range(3000)]
     claims: dict[str, Any] = {"repository_id": "1", "event_name": "push", "ref": ref, "groups": groups}
@@ -171,10 +149,10 @@ def _load_apart(size: int) -> tuple[float, float]:
 
 def measure_load(size: int) -> None:
     """Load once and print seconds and the growth of the peak memory; called in a fresh process."""
-    data = policy_json(size)
+    text = rig.policy(size)
     before = mebibytes()
     start = time.process_time()
-    policy = load_bytes(data, name="policy.json", environment=Environment(), directory=None)
+    policy = _load(text)
     seconds = time.process_time() - start
     gc.collect()
     print(seconds, mebibytes() - before if policy.sha256 else 0.0)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.report import Effort, Report, Row
-from bench.rig import Rig, all_granted, drive, policy
+from bench.rig import Rig, all_granted, drive
 
 _RULES: Final = 20_000
 _REQUESTS: Final = (300, 60)
@@ -37,7 +37,7 @@ class _reloading:  # noqa: N801 - a context manager, used as a verb
 
     def __init__(self, rig: Rig) -> None:
         self._path = Path(rig.settings["VENDING_POLICY"])
-        text = policy(rig.origin, rig.login_server, _RULES)
+        text = rig.policy(_RULES)
         self._policies = [text, text + " "]
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._write)

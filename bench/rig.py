@@ -9,10 +9,10 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, TYPE_CHECKING, Any, Final, Self
 from urllib.parse import urlencode
 from urllib.request import Request, urlopen
@@ -71,16 +71,20 @@ class Load:
         return self.cpu_seconds * 1000 / self.count
 
 
-def policy(origin: str, login_server: str, rules: int = 100, *, replay: str = "once") -> str:
-    """Write a policy of one rule for each of many repositories; JSON is YAML too."""
+def policy(
+    rules: int = 100,
+    /,
+    *,
+    login_server: str = "contoso.azurecr.io",
+    issuer: Mapping[str, str] = MappingProxyType({}),
+    **sections: Any,
+) -> str:
+    """Write a policy as JSON with a rule for each of so many repositories; `sections` take the place of its own."""
     document: dict[str, Any] = {
         "version": 1,
         "audience": AUDIENCE,
         "registries": {"prod": {"login_server": login_server}},
-        "issuers": {
-            "github": {"preset": "github", "issuer": f"{origin}/github", "replay": replay},
-        },
-        "limits": {"requests_per_minute": _LIMIT},
+        "issuers": {"github": {"preset": "github", **issuer}},
         "rules": [
             {
                 "name": f"rule-{number}",
@@ -95,7 +99,7 @@ def policy(origin: str, login_server: str, rules: int = 100, *, replay: str = "o
             for number in range(rules)
         ],
     }
-    return json.dumps(document)
+    return json.dumps(document | sections)
 
 
 class Rig:
@@ -156,7 +160,7 @@ class Rig:
         """The app settings of the service."""
         path = self.directory / "policy.json"
         if not path.exists():
-            path.write_text(policy(self.origin, self.login_server, self._rules, replay=self._replay), encoding="utf-8")
+            path.write_text(self.policy(self._rules), encoding="utf-8")
         return {
             "VENDING_POLICY": str(path),
             "VENDING_ALLOW_LOOPBACK": "1",
@@ -180,6 +184,15 @@ class Rig:
         if pinned:
             os.sched_setaffinity(host.pid, cores()[0])
         return host
+
+    def policy(self, rules: int = 100) -> str:
+        """Write a policy of so many rules for this rig's issuer and registry."""
+        return policy(
+            rules,
+            login_server=self.login_server,
+            issuer={"issuer": f"{self.origin}/github", "replay": self._replay},
+            limits={"requests_per_minute": _LIMIT},
+        )
 
     def token(self, **more: Any) -> str:
         """Sign one subject token for the rule of `SCOPE`."""
@@ -243,15 +256,6 @@ def all_granted(load: Load) -> Load:
     if set(load.statuses) != {"200"}:
         raise RuntimeError(f"not every request was granted: {load.statuses} {load.reasons}")
     return load
-
-
-def wait_until(seconds: float, condition: Any) -> None:
-    """Wait until the condition holds, at most so long. Raises `TimeoutError`."""
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            raise TimeoutError
-        time.sleep(0.05)
 
 
 def _end(process: subprocess.Popen[str]) -> None:

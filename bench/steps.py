@@ -11,7 +11,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
 from bench.report import Chart, Effort, Report, Row, cpu_microseconds
-from bench.rig import SCOPE, Rig, form, policy
+from bench.rig import SCOPE, Rig, form
 from vending import responses
 from vending.acr import access
 from vending.acr.exchange import Minter
@@ -78,7 +78,7 @@ def _steps(rig: Rig) -> dict[str, Callable[[], object]]:
     body = form(token).encode()
     now = time.time()
     scopes = parse(SCOPE)
-    text = policy(rig.origin, rig.login_server).encode()
+    text = rig.policy().encode()
     loaded = load_bytes(text, name="policy.json", environment=Environment(allow_loopback=True), directory=None)
     issuer = loaded.issuers[f"{rig.origin}/github"]
     peeked = peek(RawToken(token))
