@@ -1,4 +1,4 @@
-"""Warm requests: latency, throughput and CPU at 1, 16, 64 and 256 at once, beside what nothing can be quicker than.
+"""Warm requests: latency, throughput and CPU at 1, 16, 64 and 256 at once, beside the floors below it.
 
 The floors are of the same run: an app that says hello on the same local host, a bare POST to the registry's endpoint by
 the same client, a POST through the app's transport, and the verification of one RS256 signature.
