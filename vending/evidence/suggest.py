@@ -20,6 +20,7 @@ from vending.policy.providers.preset import Gate
 
 if TYPE_CHECKING:
     from vending.evidence.events import Event
+    from vending.evidence.sightings import Situation
     from vending.policy import Policy, Preset
 
 _REFS: Final = frozenset({Gate.REF, Gate.BRANCH, Gate.BARE_REF})
@@ -27,7 +28,6 @@ _NOT_A_NAME = re.compile(r"[^a-z0-9]+")
 MAX_VALUES: Final = 20
 """Refs that one rule lists; whoever needs more needs a pattern, which a person must choose."""
 
-Situation: TypeAlias = "tuple[tuple[str, Any], ...]"
 Grants: TypeAlias = "tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...]"
 """Registry, repositories and actions."""
 
