@@ -75,8 +75,11 @@ def usage(policy: Policy, events: Iterable[Event], *, since: float | None, now: 
 
     A rule that began within the period is left out unless it was used: nobody can say that it is not needed.
     """
-    counted: dict[Key, Used] = {key: Used() for key, _ in _rights(policy, now)}
-    began = {rule.name: rule.span.start for _, rule in _rights(policy, now)}
+    counted: dict[Key, Used] = {}
+    began: dict[str, float] = {}
+    for key, rule in _rights(policy, now):
+        counted[key] = Used()
+        began[rule.name] = rule.span.start
     hosts = {registry.login_server: name for name, registry in policy.registries.items()}
     first = now
     for event in events:
