@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from vending.cli.csv_text import csv_lines
 from vending.cli.frame import FORMATS, add_command
-from vending.cli.inputs import existing, load_policy, now, places
-from vending.cli.progress import Progress
+from vending.cli.inputs import existing, load_policy, now, places, read_events
 from vending.cli.report import FINDINGS, FINE, Cell, Report, Table, UsageError, count, line
-from vending.evidence.events import Tally, read
+from vending.evidence.events import Tally
 from vending.evidence.replay import comment, replay
 from vending.evidence.report import QUESTIONS
 
@@ -69,17 +68,7 @@ def _events(arguments: argparse.Namespace, tally: Tally) -> Iterator[Event]:
     for name in arguments.events:
         if name != "-":
             existing(Path(name))
-    return _read(arguments, tally)
-
-
-def _read(arguments: argparse.Namespace, tally: Tally) -> Iterator[Event]:
-    progress = Progress("rows read")
-    try:
-        yield from read(arguments.events, tally, progress)
-    except OSError as error:
-        raise UsageError(f"{error.filename}: {error.strerror or type(error).__name__}") from None
-    finally:
-        progress.close()
+    return read_events(arguments.events, tally)
 
 
 def _notes(tally: Tally, more: Iterable[str] = ()) -> Iterator[Line]:

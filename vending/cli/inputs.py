@@ -24,7 +24,10 @@ from vending.policy import Environment, load_with_source
 from vending.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from vending.acr.scope import Scope
+    from vending.evidence.events import Event, Tally
     from vending.policy import Loaded
 
 STDIN: Final = "-"
@@ -100,6 +103,20 @@ def read_token(path: str) -> PeekedToken:
         raise UsageError(f"{path}: this is no token") from None
     except Refusal as refusal:
         raise UsageError(f"{path}: {refusal.description}") from None
+
+
+def read_events(files: list[str], tally: Tally) -> Iterator[Event]:
+    """Yield the audit events of files, and tell how far the reading has come. Raises `UsageError`."""
+    from vending.cli.progress import Progress
+    from vending.evidence.events import read
+
+    progress = Progress("rows read")
+    try:
+        yield from read(files, tally, progress)
+    except OSError as error:
+        raise UsageError(f"{error.filename}: {error.strerror or type(error).__name__}") from None
+    finally:
+        progress.close()
 
 
 def parse_scope(text: str | None) -> tuple[Scope, ...] | None:

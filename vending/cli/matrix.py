@@ -11,7 +11,7 @@ from vending.assurance.matrix import Row, place_of, rows, when_text
 from vending.assurance.matrix_page import render_page
 from vending.cli.csv_text import csv_text
 from vending.cli.frame import add_command, add_moment, moment
-from vending.cli.inputs import existing, load_policy, places
+from vending.cli.inputs import existing, load_policy, places, read_events
 from vending.cli.progress import Progress
 from vending.cli.report import FINE, Report, UsageError, count, line
 
@@ -167,16 +167,11 @@ def _changed(entries: list[dict[str, Any]], old: Loaded, new: Policy, now: float
 
 def _mark_use(entries: list[dict[str, Any]], policy: Policy, files: list[str], now: float) -> str:
     """Count the use of each entry, and return what the reader must know about the events."""
-    from vending.evidence.events import Tally, read
+    from vending.evidence.events import Tally
     from vending.evidence.usage import usage
 
     tally = Tally()
-    progress = Progress("rows read")
-    try:
-        counted = usage(policy, read(files, tally, progress), since=None, now=now)
-    except OSError as error:
-        raise UsageError(f"{error.filename}: {error.strerror or type(error).__name__}") from None
-    progress.close()
+    counted = usage(policy, read_events(files, tally), since=None, now=now)
     used: dict[tuple[str, ...], tuple[int, str]] = {}
     for row in counted:
         key = (row.key.issuer, row.key.rule, row.key.registry, row.key.repository)
