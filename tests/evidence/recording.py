@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from tests.policy.language import grant, rule
 from vending.audit import Trail, render
 from vending.clock import Clock
 from vending.errors import Refusal
@@ -14,6 +15,18 @@ from vending.policy import decide
 if TYPE_CHECKING:
     from vending.acr.scope import Scope
     from vending.policy import Decision, Policy
+
+JOB = {
+    "repository_id": "7",
+    "repository_owner_id": "9919",
+    "ref": "refs/heads/main",
+    "ref_protected": "true",
+    "event_name": "push",
+    "environment": "production",
+}
+"""A job of which the rule below is not, with what that rule looks at."""
+READS = {"ref": "refs/heads/x", "ref_protected": "true", "event_name": "push", "environment": "staging"}
+OTHER = rule("other", grant("web/ui"), when={"repository_id": "8", "repository_owner_id": "1", **READS})
 
 
 def record(

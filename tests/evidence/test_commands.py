@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.evidence.recording import record
+from tests.evidence.recording import JOB, OTHER, record
 from tests.policy.language import NOW, compose, grant, load_data, rule
 from vending.acr.scope import parse as parse_scopes
 from vending.cli.main import main
@@ -17,14 +17,6 @@ from vending.cli.main import main
 if TYPE_CHECKING:
     from pathlib import Path
 
-JOB = {
-    "repository_id": "7",
-    "repository_owner_id": "9919",
-    "ref": "refs/heads/main",
-    "ref_protected": "true",
-    "event_name": "push",
-    "environment": "production",
-}
 PULL_REQUEST = {**JOB, "event_name": "pull_request", "ref": "refs/pull/1/merge"}
 PUSH = parse_scopes("repository:web/new:pull,push")
 
@@ -32,9 +24,7 @@ PUSH = parse_scopes("repository:web/new:pull,push")
 @pytest.fixture
 def policy(tmp_path: Path) -> Path:
     file = tmp_path / "policy.json"
-    reads = {"ref": "refs/heads/x", "ref_protected": "true", "event_name": "push", "environment": "staging"}
-    other = rule("other", grant("web/ui"), when={"repository_id": "8", "repository_owner_id": "1", **reads})
-    file.write_text(json.dumps(compose(rules=[other])))
+    file.write_text(json.dumps(compose(rules=[OTHER])))
     return file
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from tests.docs.markdown import ROOT
-from tests.evidence.recording import record
-from tests.policy.language import NOW, compose, grant, load_data, rule
+from tests.evidence.recording import JOB, OTHER, record
+from tests.policy.language import NOW, compose, load_data
 from vending.acr.scope import parse as parse_scopes
 from vending.cli.main import main
 from vending.evidence.decisions import Undecidable, decide_again
@@ -21,16 +21,6 @@ from vending.policy.engine.containment import contains
 from vending.policy.lint import lint
 
 COMPANY = ROOT / "examples" / "company" / "policy"
-JOB = {
-    "repository_id": "7",
-    "repository_owner_id": "9919",
-    "ref": "refs/heads/main",
-    "ref_protected": "true",
-    "event_name": "push",
-    "environment": "production",
-}
-READS = {"ref": "refs/heads/x", "ref_protected": "true", "event_name": "push", "environment": "staging"}
-OTHER = rule("other", grant("web/ui"), when={"repository_id": "8", "repository_owner_id": "1", **READS})
 PUSH = "repository:web/new:pull,push"
 
 
