@@ -14,7 +14,7 @@ from tests.policy.language import NOW, compose, grant, load_data, rule
 from tests.support.examples import DEEP
 from vending.acr.scope import parse as parse_scopes
 from vending.acr.scope import repository
-from vending.evidence.decisions import Undecidable, decide_again
+from vending.evidence.decisions import MAX_KNOWN, Again, Undecidable, decide_again
 from vending.evidence.replay import comment, replay
 from vending.oidc.types import VerifiedClaims
 from vending.policy import decide
@@ -24,6 +24,7 @@ PAIRS = int(os.environ.get("EVIDENCE_PAIRS", "2000" if DEEP else "1000"))
 
 def test_policy_and_event_give_the_decision_again_to_the_letter() -> None:
     policies = [load_data(a_policy(random.Random(seed))) for seed in range(40)]
+    kept = {policy.sha256: Again(policy) for policy in policies}
     rng = random.Random(1)
     for _ in range(PAIRS):
         policy, claims = rng.choice(policies), rng.choice(TOKENS)
@@ -33,6 +34,7 @@ def test_policy_and_event_give_the_decision_again_to_the_letter() -> None:
             scopes = parse_scopes(" ".join(str(repository(n, [rng.choice(["pull", "push"])])) for n in names))
         event, decision = record(policy, claims, scopes, NOW)
         again = decide_again(policy, event)
+        assert kept[policy.sha256].decide(event) == again
         assert again.allowed is decision.allowed
         assert again.reason == (None if decision.reason is None else decision.reason.value)
         assert again.granted == tuple(map(str, decision.granted))
@@ -67,6 +69,28 @@ def test_what_is_decided_holds_for_every_token_that_the_event_may_be_about() -> 
                 open_ += 1
     assert decided > open_ > 0
     assert set(SMALL) == {"sub", "a", "b"}
+
+
+def test_a_decision_that_is_kept_ends_with_the_rule_that_it_came_from() -> None:
+    policy = load_data(compose(rules=[rule(expires="2027-01-16T00:00Z", not_before="2027-01-15T00:00Z")]))
+    again = Again(policy)
+    days = [NOW, NOW + 60, NOW + 86_400, NOW - 86_400, NOW + 120]
+    events = [record(policy, CLAIMS, PUSH, moment, issuer="github")[0] for moment in days]
+    assert [again.decide(event).allowed for event in events] == [True, True, False, False, True]
+
+
+def test_what_is_kept_is_told_apart_by_type_and_has_a_bound() -> None:
+    policy = load_data(compose(rules=[{**rule(), "issuer": "generic", "when": {"sub": "x", "n": 1}}]))
+    again = Again(policy)
+    for value in (1, True, "1", 1.0, None, [1]):
+        event, decision = record(policy, {"sub": "x", "n": value}, PUSH, NOW)
+        assert again.decide(event).allowed is decision.allowed
+    event, _ = record(policy, {"sub": "x", "n": 1}, PUSH, NOW)
+    for number in range(MAX_KNOWN + 10):
+        again.decide({**event, "decided_on": {"sub": "x", "n": number}})
+    assert len(again._known) == MAX_KNOWN
+    again.decide({**event, "decided_on": {"sub": "x" * 10_000, "n": 1}})
+    assert len(again._known) == MAX_KNOWN
 
 
 CLAIMS = {"repository_id": "1", "ref": "refs/heads/main", "actor": "mona", "environment": "production"}

@@ -8,9 +8,11 @@ apart is tried: only where all of them lead to one answer is the request decided
 from __future__ import annotations
 
 import json
+from bisect import bisect
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from hashlib import sha256
 from itertools import islice, product
 from typing import TYPE_CHECKING, Any, Final
 
@@ -38,6 +40,10 @@ if TYPE_CHECKING:
     from vending.policy.engine.policy import IssuerRules
 
 MAX_COMBINATIONS: Final = 512
+MAX_KNOWN: Final = 8_192
+"""Decisions that are kept for requests that ask the same."""
+MAX_KEPT: Final = 4_096
+"""Characters of a request whose decision is kept, so that what a caller makes long takes no memory."""
 
 DECISIONS: Final = frozenset(
     {
@@ -89,6 +95,53 @@ def recorded(event: Event) -> Ruling | None:
     )
 
 
+class Again:
+    """Decide recorded requests again by one policy, and those that ask the same only once.
+
+    Most requests of a job differ in nothing that a decision reads; time counts only where it passes the beginning or
+    the end of a rule or deny.
+    """
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._presets = {issuer.name: issuer.preset for issuer in policy.issuers.values()}
+        spans = [rule.span for rules in policy.rules.values() for rule in rules.rules]
+        spans += [deny.span for rules in policy.rules.values() for deny in rules.denies]
+        self._turns = sorted({moment for span in spans for moment in (span.start, span.end)})
+        self._known: dict[bytes, Ruling | str] = {}
+
+    def decide(self, event: Event) -> Ruling:
+        """Decide one request as `decide_again` does. Raises `Undecidable`."""
+        key = self._key(event)
+        known = self._known.get(key) if key else None
+        if known is None:
+            known = self._decided(event)
+            if key:
+                if len(self._known) >= MAX_KNOWN:
+                    del self._known[next(iter(self._known))]
+                self._known[key] = known
+        if isinstance(known, str):
+            raise Undecidable(known)
+        return known
+
+    def _decided(self, event: Event) -> Ruling | str:
+        try:
+            return decide_again(self._policy, event)
+        except Undecidable as why:
+            return str(why)
+
+    def _key(self, event: Event) -> bytes:
+        """Return a digest of all that a decision reads of an event; nothing for what is too long to be kept."""
+        issuer, told = str(event.get("issuer")), event.get("decided_on") or {}
+        beside: dict[str, JsonValue] = {}
+        if issuer in self._presets:
+            unknown = frozenset(self._policy.rules[issuer].reads).difference(told, event.get("absent") or ())
+            beside = told_beside(event, self._presets[issuer], unknown) if unknown else beside
+        lists = [event.get(name) or () for name in ("scope", "absent", "withheld", "shortened")]
+        text = json.dumps([issuer, event.get("registry"), told, beside, lists, bisect(self._turns, seconds(event))])
+        return sha256(text.encode()).digest() if len(text) <= MAX_KEPT else b""
+
+
 def decide_again(policy: Policy, event: Event) -> Ruling:
     """Decide a recorded request by a policy, at the event's time. Raises `Undecidable`."""
     shortened = _NEEDED.intersection(event.get("shortened") or ())
@@ -105,8 +158,8 @@ def decide_again(policy: Policy, event: Event) -> Ruling:
     absent = frozenset(event.get("absent") or ())
     unknown = [key for key in policy.rules[issuer.name].reads if key not in told and key not in absent]
     if unknown:
-        beside = told_beside(event, issuer.preset)
-        told |= {key: beside[key] for key in unknown if key in beside}
+        beside = told_beside(event, issuer.preset, frozenset(unknown))
+        told |= beside
         unknown = [key for key in unknown if key not in beside]
     first: Ruling | None = None
     for values in _completions(policy, issuer.name, unknown, event.get("withheld") or ()):
@@ -158,15 +211,18 @@ def claims_told(event: Event) -> dict[str, JsonValue]:
     return _claims(event.get("decided_on") or {})
 
 
-def told_beside(event: Event, preset: Preset) -> dict[str, JsonValue]:
+def told_beside(event: Event, preset: Preset, wanted: Collection[str] | None = None) -> dict[str, JsonValue]:
     """Return further claims that an event tells for certain: those of the caller, of the run, and listed ones.
 
+    `wanted` are the claims to look for; None means every one.
     These are written as text, lists and objects as JSON, and cut where they are long. So only text counts that is
     whole, of a claim that the provider sends as text.
     """
     pairs = [(pair["name"], pair["value"]) for pair in (*(event.get("caller") or ()), *(event.get("claims") or ()))]
     pairs += (event.get("job") or {}).items()
-    return {name: value for name, value in pairs if _is_whole(preset, name, value)}
+    return {
+        name: value for name, value in pairs if (wanted is None or name in wanted) and _is_whole(preset, name, value)
+    }
 
 
 def _is_whole(preset: Preset, name: str, value: Any) -> bool:

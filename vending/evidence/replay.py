@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, cast
 
 from vending.assurance.comment import code
 from vending.evidence.counts import Counts
-from vending.evidence.decisions import Ruling, Undecidable, decide_again, recorded
+from vending.evidence.decisions import Again, Ruling, Undecidable, recorded
 from vending.evidence.shown import caller
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ class Replay:
 
 def replay(policy: Policy, events: Iterable[Event], *, explain: bool = False) -> Replay:
     """Decide every recorded request again by `policy`; those of `/explain` only with `explain`."""
-    found = Replay()
+    found, again = Replay(), Again(policy)
     for event in events:
         if event["kind"] != "token" and not (explain and event["kind"] == "explain"):
             continue
@@ -145,7 +145,7 @@ def replay(policy: Policy, events: Iterable[Event], *, explain: bool = False) ->
             continue
         was = "allow" if before.allowed else str(before.reason)
         try:
-            after = decide_again(policy, event)
+            after = again.decide(event)
         except Undecidable as why:
             found.undecidable.add(Entry(event, was, "unknown", (), (), str(why)))
             continue
