@@ -29,12 +29,16 @@ Warnings: TypeAlias = "frozenset[tuple[str, str]]"
 
 
 def confirmed(loaded: Loaded, path: Path, made: Sequence[Suggestion], now: float) -> list[Suggestion]:
-    """Return the suggestions that pass `check --strict` beside the policy at `path`, each granting what was asked."""
+    """Return the suggestions that pass `check --strict` beside the policy at `path`, each granting what was asked.
+
+    Where one asks for too much, for what a deny takes away for example, what else its caller asked for is kept.
+    """
     if not made:
         return []
     base = _Base.of(loaded, path, now)
     known = base.warnings([])
-    sound = [suggestion for suggestion in made if _is_sound_alone(base, suggestion, known)]
+    alone = (_sound_alone(base, suggestion, known) for suggestion in made)
+    sound = [suggestion for suggestion in alone if suggestion is not None]
     return _sound(base, [], sound, base.warnings(base.rules)) if sound else []
 
 
@@ -68,6 +72,15 @@ class _Base:
 
 def _warnings(loaded: Loaded, now: float) -> Warnings:
     return frozenset((p.code, p.message) for p in lint(loaded, now) if p.severity == "warning")
+
+
+def _sound_alone(base: _Base, suggestion: Suggestion, known: Warnings) -> Suggestion | None:
+    """Return a suggestion, or the part of it that is clean and grants what that part was made from."""
+    if _is_sound_alone(base, suggestion, known):
+        return suggestion
+    kept = [one for one in suggestion.requests if _is_sound_alone(base, suggestion.of([one]), known)]
+    part = suggestion.of(kept)
+    return part if kept and _is_sound_alone(base, part, known) else None
 
 
 def _is_sound_alone(base: _Base, suggestion: Suggestion, known: Warnings) -> bool:

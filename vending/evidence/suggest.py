@@ -34,10 +34,27 @@ Grants: TypeAlias = "tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...]"
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """A rule as data, and the requests that it is made from, as events."""
+    """A rule as data, and the requests that it is made from."""
 
     rule: Mapping[str, Any]
-    events: tuple[Event, ...]
+    requests: tuple[Request, ...]
+
+    @property
+    def events(self) -> Iterator[Event]:
+        """Yield the event of each request."""
+        return (request.event() for request in self.requests)
+
+    def of(self, requests: Iterable[Request]) -> Suggestion:
+        """Return the same rule made from these requests alone."""
+        kept = tuple(requests)
+        grant = [
+            {"registry": registry, "repositories": list(names), "actions": list(actions)}
+            for registry, names, actions in _grants(kept)
+        ]
+        times = sum(request.times for request in kept)
+        made_from = f"{times} recorded request{'' if times == 1 else 's'}"
+        description = f"Suggested from {made_from}; a refused request may have been an attack."
+        return Suggestion({**self.rule, "description": description, "grant": grant}, kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +78,8 @@ def suggest(policy: Policy | None, events: Iterable[Event], *, everyone: bool) -
     chosen.sort(key=lambda caller: -caller.times)
     made: list[Suggestion] = []
     for caller in chosen:
-        for when, grants, requests in _rules(caller, presets[caller.issuer]):
-            made.append(_suggestion(caller, len(made) + 1, when, grants, requests))
+        for when, requests in _rules(caller, presets[caller.issuer]):
+            made.append(_suggestion(caller, len(made) + 1, when, requests))
     return Suggested(tuple(made), sightings.left_out)
 
 
@@ -84,19 +101,19 @@ def _needs_no_rule(policy: Policy | None, event: Event) -> bool:
         return False
 
 
-def _rules(caller: Caller, preset: Preset) -> Iterator[tuple[dict[str, Any], Grants, list[Request]]]:
-    """Yield conditions, grants and requests: what was asked for from several refs alike becomes one rule."""
+def _rules(caller: Caller, preset: Preset) -> Iterator[tuple[dict[str, Any], list[Request]]]:
+    """Yield conditions and requests: what was asked for from several refs alike becomes one rule."""
     alike: dict[tuple[Grants, Situation, str], dict[str, list[Request]]] = defaultdict(dict)
     for situation, requests in caller.situations.items():
         name, ref = next((gate for gate in situation if preset.gates.get(gate[0]) in _REFS), ("", ""))
         rest = tuple(gate for gate in situation if gate[0] != name)
         alike[_grants(requests), rest, name].setdefault(ref, []).extend(requests)
-    for (grants, rest, name), by_ref in alike.items():
+    for (_, rest, name), by_ref in alike.items():
         listed = sorted(by_ref)
         for start in range(0, len(listed), MAX_VALUES):
             refs = listed[start : start + MAX_VALUES]
             ref = {name: refs if len(refs) > 1 else refs[0]} if name else {}
-            yield {**dict(caller.pins), **ref, **dict(rest)}, grants, [one for each in refs for one in by_ref[each]]
+            yield {**dict(caller.pins), **ref, **dict(rest)}, [one for each in refs for one in by_ref[each]]
 
 
 def _grants(requests: Iterable[Request]) -> Grants:
@@ -110,19 +127,8 @@ def _grants(requests: Iterable[Request]) -> Grants:
     return tuple((registry, tuple(names), listed) for (registry, listed), names in found.items())
 
 
-def _suggestion(
-    caller: Caller, number: int, when: Mapping[str, Any], grants: Grants, requests: list[Request]
-) -> Suggestion:
+def _suggestion(caller: Caller, number: int, when: Mapping[str, Any], requests: list[Request]) -> Suggestion:
     slug = _NOT_A_NAME.sub("-", "-".join(str(value) for _, value in caller.pins).lower()).strip("-")[:40]
-    times = sum(request.times for request in requests)
-    rule = {
-        "name": f"suggested-{number}-{slug}"[:64].strip("-"),
-        "description": f"Suggested from {times} recorded requests; a refused request may have been an attack.",
-        "issuer": caller.issuer,
-        "when": dict(when),
-        "grant": [
-            {"registry": registry, "repositories": list(names), "actions": list(actions)}
-            for registry, names, actions in grants
-        ],
-    }
-    return Suggestion(rule, tuple(request.event() for request in requests))
+    name = f"suggested-{number}-{slug}"[:64].strip("-")
+    rule = {"name": name, "description": "", "issuer": caller.issuer, "when": dict(when)}
+    return Suggestion(rule, ()).of(requests)
