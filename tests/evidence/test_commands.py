@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.evidence.recording import JOB, OTHER, record
-from tests.policy.language import NOW, compose, grant, load_data, rule
+from tests.policy.language import NOW, compose, deny, grant, load_data, rule
 from vending.acr.scope import parse as parse_scopes
 from vending.cli.main import main
 
@@ -69,6 +69,22 @@ def test_strangers_and_pull_requests_are_left_out(
     assert data["rules"] == []
 
 
+def test_what_a_deny_takes_away_hides_nothing_else_that_the_caller_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    policy = tmp_path / "policy.json"
+    policy.write_text(json.dumps(compose(rules=[OTHER], deny=[deny("no-deletes", "**", actions="delete")])))
+    loaded = load_data(json.loads(policy.read_text()))
+    asked = [PUSH, parse_scopes("repository:web/new:delete")]
+    events = tmp_path / "events.jsonl"
+    recorded = [record(loaded, JOB, scopes, NOW, issuer="github")[0] for scopes in asked]
+    events.write_text("".join(json.dumps(event) + "\n" for event in recorded))
+    _, data = run(capsys, "audit", "suggest", str(policy), "--events", str(events), "--format", "json")
+    (suggested,) = data["rules"]
+    assert suggested["grant"] == [{"registry": "prod", "repositories": ["web/new"], "actions": ["pull", "push"]}]
+    assert "from 1 recorded request;" in suggested["description"]
+
+
 def test_replay_fails_on_what_it_is_told(tmp_path: Path, policy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     events = write(tmp_path, policy, [JOB])
     wider = tmp_path / "wider.json"
@@ -95,6 +111,15 @@ def test_a_formula_becomes_text_in_a_spreadsheet(
         assert row["token_id"][0] not in "=+-@\t\x1b"
 
 
+def test_a_table_without_rows_is_a_table_in_csv(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    empty = tmp_path / "empty"
+    empty.write_text("no event\n")
+    assert main(["audit", "report", "denials", "--events", str(empty), "--format", "csv"]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == "count,outcome,reason,issuer,caller,last\n"
+    assert "1 other line left out" in captured.err
+
+
 def test_usage_says_where_the_events_do_not_cover_the_period(
     tmp_path: Path, policy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -102,6 +127,8 @@ def test_usage_says_where_the_events_do_not_cover_the_period(
     empty.write_text("")
     assert main(["audit", "usage", str(policy), "--events", str(empty)]) == 0
     assert "nothing can be said" in capsys.readouterr().out
+    assert main(["audit", "usage", str(policy), "--events", str(empty), "--format", "json"]) == 0
+    assert "nothing can be said" in capsys.readouterr().err
     assert main(["audit", "usage", str(policy), "--since", "90", "--events", str(empty)]) == 2
 
 

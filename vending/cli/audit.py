@@ -108,14 +108,15 @@ def _report(arguments: argparse.Namespace) -> Report:
     answer = question.answer(events, arguments.arguments)
     rows = iter(answer.rows)
     first = next(rows, None)
-    if first is None:
-        return Report(FINDINGS, data=[], summary=_notes(tally, answer.notes), aside=_notes(tally, answer.notes))
-    rows = chain([first], rows)
+    status = FINDINGS if first is None else FINE
+    rows = rows if first is None else chain([first], rows)
     if arguments.format == "csv":
         body: Iterable[Block] = (line(text) for text in csv_lines(answer.columns, rows))
-        return Report(FINE, data=[], body=body, aside=_notes(tally, answer.notes))
+        return Report(status, data=[], body=body, aside=_notes(tally, answer.notes))
+    if first is None:
+        return Report(status, data=[], summary=_notes(tally, answer.notes), aside=_notes(tally, answer.notes))
     return Report(
-        FINE,
+        status,
         data=(dict(zip(answer.columns, row, strict=True)) for row in rows),
         body=[Table(answer.columns, (tuple(map(Cell, row)) for row in rows))],
         summary=_notes(tally, answer.notes),
@@ -245,7 +246,8 @@ def _usage(arguments: argparse.Namespace) -> Report:
             for row in rows
         ),
     )
-    return Report(FINE, data=[row.data(where) for row in rows], body=(table,) if rows else (), summary=tuple(notes))
+    data = [row.data(where) for row in rows]
+    return Report(FINE, data=data, body=(table,) if rows else (), summary=notes, aside=notes)
 
 
 def _coverage(tally: Tally, since: float) -> list[Line]:

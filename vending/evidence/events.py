@@ -46,12 +46,16 @@ class Tally:
 
     def lines(self) -> list[str]:
         """Say what was read, for people."""
-        said = [f"{self.events} events" + (f" from {self.first} to {self.last}" if self.events else "")]
+        said = [_number(self.events, "event") + (f" from {self.first} to {self.last}" if self.events else "")]
         if self.others:
-            said.append(f"{self.others} other lines were left out")
+            said.append(f"{_number(self.others, 'other line')} left out")
         if self.cut:
-            said.append(f"{self.cut} events were cut by the platform and are missing here")
+            said.append(f"{_number(self.cut, 'event')} cut by the platform, and missing here")
         return [*said, *self.notes]
+
+
+def _number(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def read(files: list[str], tally: Tally, progress: Progress | None = None) -> Iterator[Event]:
