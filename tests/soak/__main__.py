@@ -3,6 +3,7 @@
 import argparse
 import sys
 import time
+from pathlib import Path
 
 from tests.soak.run import soak
 
@@ -17,9 +18,10 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=600, help="how long (default: %(default)s)")
     parser.add_argument("--rate", type=float, default=20, help="calls a second (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="of the faults (default: the time)")
+    parser.add_argument("--audit", type=Path, metavar="FILE", help="keep the service's log, with its audit events")
     arguments = parser.parse_args()
     _say(f"soaking for {arguments.seconds:g} s at {arguments.rate:g} calls a second, seed {arguments.seed}")
-    outcome = soak(arguments.seconds, arguments.rate, arguments.seed, _say)
+    outcome = soak(arguments.seconds, arguments.rate, arguments.seed, _say, audit=arguments.audit)
     for problem in outcome.problems:
         _say(f"PROBLEM {problem}")
     _say(f"{outcome.sent} calls, {len(outcome.problems)} problems")

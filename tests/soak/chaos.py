@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
+from typing import Any
 
 from devstack.faults import Fault, FaultBoard
 from devstack.stack import Upstreams
@@ -32,6 +35,8 @@ FAULTS = {
     "huge": Fault(stream_bytes=1024 * 1024),
 }
 
+_WIDE_SECONDS = 0.5
+
 
 @dataclass
 class Chaos:
@@ -40,6 +45,8 @@ class Chaos:
     upstreams: Upstreams
     random: Random
     done: Counter[str] = field(default_factory=Counter)
+    policies: list[str] = field(default_factory=list)
+    """The digests of those that were written."""
 
     @property
     def _places(self) -> list[tuple[str, FaultBoard, str]]:
@@ -73,3 +80,27 @@ class Chaos:
                 self.done["key rotation"] += 1
             self.upstreams.registry.tokens.revoke_refresh_tokens()
             self.done["refresh tokens revoked"] += 1
+
+    async def reload(self, write: Callable[[str], None], policy: str, every: float) -> None:
+        """Replace the policy by one that decides the same."""
+        while True:
+            await asyncio.sleep(every)
+            text = f"{policy}\n# version {self.done['policy']}\n"
+            write(text)
+            self.policies.append(hashlib.sha256(text.encode()).hexdigest())
+            self.done["policy"] += 1
+
+    async def widen(self, every: float) -> None:
+        """Let the registry grant more than it was asked for, for a moment."""
+        tokens = self.upstreams.registry.tokens
+        while True:
+            await asyncio.sleep(every)
+            tokens.tamper = _wider
+            self.done["wider grants"] += 1
+            await asyncio.sleep(_WIDE_SECONDS)
+            tokens.tamper = None
+
+
+def _wider(claims: dict[str, Any]) -> dict[str, Any]:
+    more = [{**entry, "actions": sorted({*entry["actions"], "delete"})} for entry in claims["access"]]
+    return {**claims, "access": more}

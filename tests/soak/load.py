@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -38,9 +38,16 @@ class Call:
     age: float = 0.0
     """Seconds since the token was issued."""
     weight: int = 1
+    claims: Mapping[str, Any] = field(default_factory=dict)
+    """What differs from a push to main."""
 
     def token(self, upstreams: Upstreams) -> str:
-        return self.issuer(upstreams).token(at=time.time() - self.age)
+        return self.issuer(upstreams).token(at=time.time() - self.age, claims=self.claims)
+
+
+_BY_HAND = {"event_name": "workflow_dispatch"}
+_PULL_REQUEST = {"event_name": "pull_request", "ref": "refs/pull/7/merge"}
+"""Of the sample's repository; GitHub's own form of these tokens has another `sub`, which no rule looks at."""
 
 
 CALLS = (
@@ -50,8 +57,31 @@ CALLS = (
     Call("explain", lambda up: up.issuers.github, "repository:web/api:pull", path="/explain", weight=2),
     Call("too much", lambda up: up.issuers.github, "repository:web/api:delete", expected="scope_not_granted"),
     Call("not granted", lambda up: up.issuers.gitlab, "repository:web/api:pull", expected="scope_not_granted"),
+    Call("by hand", lambda up: up.issuers.github, "repository:web/tools:pull,push", claims=_BY_HAND),
+    Call("pull request", lambda up: up.issuers.github, "repository:web/api:pull", claims=_PULL_REQUEST),
+    Call(
+        "push of a pull request",
+        lambda up: up.issuers.github,
+        "repository:web/api:push",
+        expected="scope_not_granted",
+        claims=_PULL_REQUEST,
+    ),
+    Call("audit mode", lambda up: up.issuers.github, "repository:web/next:pull", expected="scope_not_granted"),
     Call("expired", lambda up: up.issuers.github, "repository:web/api:pull", expected="token_expired", age=7200),
 )
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What came back for one call, as its caller saw it."""
+
+    call: Call
+    job: str
+    """The `jti` of the caller's token."""
+    status: int
+    reason: str | None
+    request_id: str
+    token_id: str | None
 
 
 @dataclass
@@ -66,6 +96,7 @@ class Load:
     answers: Counter[str] = field(default_factory=Counter)
     latencies: list[float] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    answered: list[Answered] = field(default_factory=list)
     failed: deque[tuple[Call, str]] = field(default_factory=lambda: deque(maxlen=_KEPT_FOR_RETRY))
     """Calls that ended in an upstream's trouble, with their tokens: each must succeed when tried again."""
     _running: set[asyncio.Task[None]] = field(default_factory=set)
@@ -108,10 +139,12 @@ class Load:
         form = {"grant_type": GRANT_TYPE, "subject_token": token, "scope": call.scope}
         self.sent += 1
         try:
-            return await self.client.post(call.path, data=form)
+            answer = await self.client.post(call.path, data=form)
         except httpx.HTTPError as error:
             self.complain(f"{call.name}: no answer: {error!r}")
             return None
+        self.answered.append(_answered(call, token, answer))
+        return answer
 
     def complain(self, problem: str) -> None:
         """Note a problem; the first ones tell enough."""
@@ -174,6 +207,21 @@ def _wrong_success(call: Call, body: dict[str, Any]) -> str | None:
     claims = jwt.decode(body["access_token"], options={"verify_signature": False})
     granted = {f"{e['type']}:{e['name']}:{','.join(e['actions'])}" for e in claims["access"]}
     return None if granted == set(call.scope.split(" ")) else f"got {granted}"
+
+
+def _answered(call: Call, token: str, answer: httpx.Response) -> Answered:
+    try:
+        body: dict[str, Any] = answer.json()
+    except ValueError:
+        body = {}
+    return Answered(
+        call=call,
+        job=jwt.decode(token, options={"verify_signature": False})["jti"],
+        status=answer.status_code,
+        reason=body.get("reason"),
+        request_id=answer.headers["X-Request-Id"],
+        token_id=body.get("token_id"),
+    )
 
 
 def _name(answer: httpx.Response) -> str:

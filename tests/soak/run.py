@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from random import Random
 
 import httpx
@@ -16,7 +18,7 @@ from devstack import plain
 from devstack.policy import policy_text
 from devstack.stack import Stack, Upstreams
 from tests.soak.chaos import Chaos
-from tests.soak.load import CALLS, Load
+from tests.soak.load import CALLS, Answered, Load
 from tests.soak.watch import MOST_IDLE_SOCKETS, AuditLog, Sample, growth, sample
 
 _DEADLINE_SECONDS = 10
@@ -28,6 +30,24 @@ _IDENTITY_LIFETIME = 320
 """Of which the last five minutes are not used, so that the identity endpoint is asked for each exchange."""
 _ROTATE_SECONDS = 24.0
 """Three issuers take turns, so each changes its keys every 72 seconds."""
+_RELOAD_SECONDS = 15.0
+_WIDEN_SECONDS = 60.0
+_RULES = """
+  - name: web-by-hand
+    description: people may start a build of the tools
+    issuer: github
+    when: {repository_id: "123456", repository_owner_id: "9919", event_name: workflow_dispatch, ref: refs/heads/main}
+    unless: {actor: "*[bot]"}
+    grant: [{registry: prod, repositories: [web/tools], actions: [pull, push]}]
+
+  - name: web-next
+    issuer: github
+    mode: audit
+    when: {repository_id: "123456", repository_owner_id: "9919", event_name: push, ref: refs/heads/main}
+    grant: [{registry: prod, repositories: [web/next], actions: [pull]}]
+
+deny:"""
+"""A rule that looks at a claim which events do not tell, and one in audit mode."""
 
 
 @dataclass
@@ -37,31 +57,52 @@ class Soak:
     sent: int = 0
     problems: list[str] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
+    answered: list[Answered] = field(default_factory=list)
+    policy: str = ""
+    """By which everything was decided, whatever the comments were that the reloads changed."""
+    policies: list[str] = field(default_factory=list)
+    """The digests of what was in force, or would have been."""
 
 
-def soak(seconds: float, rate: float, seed: int, say: Callable[[str], None]) -> Soak:
-    """Soak the service for `seconds` at `rate` calls a second; the same `seed` brings the same faults."""
+def soak(seconds: float, rate: float, seed: int, say: Callable[[str], None], *, audit: Path | None = None) -> Soak:
+    """Soak the service for `seconds` at `rate` calls a second; the same `seed` brings the same faults.
+
+    `audit` is where the service's log, with its audit events, is kept.
+    """
     logging.getLogger("aiohttp").setLevel(logging.CRITICAL)  # Upstreams say much about callers that give up.
-    settings = {"VENDING_DEADLINE_SECONDS": str(_DEADLINE_SECONDS)}
+    settings = {"VENDING_DEADLINE_SECONDS": str(_DEADLINE_SECONDS), "VENDING_POLICY_REFRESH_SECONDS": "1"}
+    if audit is not None:
+        audit.write_bytes(b"")
     with Upstreams(docker_registry=False) as upstreams:
         upstreams.identity.lifetime = _IDENTITY_LIFETIME
-        policy = policy_text(upstreams) + "\nlimits: {requests_per_minute: 1000000}\n"
-        with Stack(upstreams, policy=policy, settings=settings) as stack:
-            return asyncio.run(_soak(stack, seconds, rate, Random(seed), say))
+        text = policy_text(upstreams).replace("\ndeny:", _RULES, 1)
+        outcome = Soak(policy=text + "\nlimits: {requests_per_minute: 1000000}\n")
+        with Stack(upstreams, policy=outcome.policy, settings=settings) as stack:
+            asyncio.run(_soak(stack, seconds, rate, Random(seed), say, outcome, AuditLog(stack.host.pid, audit)))
+    return outcome
 
 
-async def _soak(stack: Stack, seconds: float, rate: float, random: Random, say: Callable[[str], None]) -> Soak:
-    outcome = Soak()
-    audit = AuditLog(stack.host.pid)
+async def _soak(
+    stack: Stack,
+    seconds: float,
+    rate: float,
+    random: Random,
+    say: Callable[[str], None],
+    outcome: Soak,
+    audit: AuditLog,
+) -> None:
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
     async with plain.AsyncClient(base_url=stack.url, limits=limits) as client:
         load, chaos = Load(stack.upstreams, client, random), Chaos(stack.upstreams, random)
         for call in CALLS:  # What is imported and opened by the first requests is no growth.
             await load.send(call, call.token(stack.upstreams))
-        work = [
-            asyncio.create_task(coroutine)
-            for coroutine in (load.run(rate), chaos.spoil(), chaos.rotate(min(_ROTATE_SECONDS, seconds / 4)))
-        ]
+        trouble = (
+            chaos.spoil(),
+            chaos.rotate(min(_ROTATE_SECONDS, seconds / 4)),
+            chaos.reload(stack.write_policy, outcome.policy, min(_RELOAD_SECONDS, seconds / 4)),
+            chaos.widen(min(_WIDEN_SECONDS, seconds / 4)),
+        )
+        work = [asyncio.create_task(coroutine) for coroutine in (load.run(rate), *trouble)]
         await _watch(stack.host.pid, seconds, load, outcome, say)
         for task in work:
             task.cancel()
@@ -71,7 +112,8 @@ async def _soak(stack: Stack, seconds: float, rate: float, random: Random, say: 
         say("the storm is over: everything must be well again")
         await load.settle(_SETTLE_SECONDS)
         idle = sample(stack.host.pid)
-    outcome.sent = load.sent
+    outcome.sent, outcome.answered = load.sent, load.answered
+    outcome.policies = [hashlib.sha256(outcome.policy.encode()).hexdigest(), *chaos.policies]
     with contextlib.closing(audit):
         audit.read()
     say(f"faults: {dict(chaos.done.most_common())}")
@@ -80,7 +122,6 @@ async def _soak(stack: Stack, seconds: float, rate: float, random: Random, say: 
     outcome.problems += growth(outcome.samples)
     if idle.sockets > MOST_IDLE_SOCKETS:
         outcome.problems.append(f"{idle.sockets} sockets are open when nothing is under way")
-    return outcome
 
 
 async def _watch(pid: int, seconds: float, load: Load, outcome: Soak, say: Callable[[str], None]) -> None:

@@ -62,6 +62,8 @@ class AuditLog:
     """Follow what the process writes to standard error, and count its audit events."""
 
     pid: int
+    keep: Path | None = None
+    """Where everything that is read is kept."""
     outcomes: Counter[tuple[str, str, str | None]] = field(default_factory=Counter)
     """By kind, outcome and reason."""
     request_ids: Counter[str] = field(default_factory=Counter)
@@ -74,7 +76,11 @@ class AuditLog:
 
     def read(self) -> None:
         """Read what was written since."""
-        lines = (self._rest + self._file.read()).split("\n")
+        read = self._file.read()
+        if self.keep is not None:
+            with self.keep.open("a", encoding="utf-8") as kept:
+                kept.write(read)
+        lines = (self._rest + read).split("\n")
         self._rest = lines.pop()
         for line in lines:
             self._line(line)
