@@ -88,6 +88,23 @@ def test_a_report_keeps_no_rows(format_: str) -> None:
     assert many - few < number * len(LONG) / 1024 / 2
 
 
+@pytest.mark.parametrize("command", ["replay", "usage", "suggest"])
+@pytest.mark.parametrize("repository_id", ["1", "2"], ids=["the rule's", "another"])
+def test_four_times_as_many_events_take_no_more_memory(tmp_path: Path, command: str, repository_id: str) -> None:
+    policy = tmp_path / "policy.json"
+    policy.write_text(json.dumps(compose(rules=[rule_for(repository_id)])))
+    refused = {"outcome": "deny", "reason": "no_matching_rule"} if command == "suggest" else {}
+
+    def lines(count: int) -> Iterator[str]:
+        for number in range(count):
+            told = {"repository_id": "1", "repository_owner_id": "1", "ref": f"refs/heads/{number % 50}"}
+            yield json.dumps(an_event(number, decided_on=told, caller=[], **refused)) + "\n"
+
+    few, many = (peak_kib([command, str(policy)], lines(number)) for number in (2_000, 8_000))
+    # The 6,000 events more hold 14 MiB.
+    assert many - few < 5 * 1024
+
+
 def test_the_frequent_are_counted_however_many_rare_ones_there_are() -> None:
     counts: Counts[str, int] = Counts(100)
     for number in range(5_000):
