@@ -6,6 +6,7 @@ Every rule has its documentation beside it; a call that is not known here is a f
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -27,10 +28,25 @@ class Comment:
 
 
 @dataclass
+class Issue:
+    """Hold one issue, who wrote it, and how it was closed, if it was."""
+
+    number: int
+    author: str
+    title: str
+    body: str
+    closed_as: str = ""
+
+
+@dataclass
 class Forge:
-    """Hold one pull request, number 7: its comments and labels, and an answer to give to every call instead."""
+    """Hold one pull request, number 7: its comments and labels, and an answer to give to every call instead.
+
+    `issues` are those of the repository, the newest last.
+    """
 
     comments: list[Comment] = field(default_factory=list)
+    issues: list[Issue] = field(default_factory=list)
     labels: set[str] = field(default_factory=set)
     instead: Answer | None = None
     refuse_removal: bool = False
@@ -92,6 +108,8 @@ def github(forge: Forge, seen: Seen) -> Answer:
     if seen.method == "PATCH" and seen.path.startswith(f"{root}/comments/"):
         number = int(seen.path.rpartition("/")[2])
         return forge.edit(number, _body(seen, "body")["body"], anybodys=True) or _json({})
+    if seen.path == root or re.fullmatch(rf"{root}/1\d\d", seen.path):
+        return _github_issues(forge, seen, f"{host}{root}")
     # https://docs.github.com/rest/issues/labels#list-labels-for-an-issue
     if (seen.method, seen.path) == ("GET", f"{root}/7/labels"):
         return _page([{"name": name} for name in sorted(forge.labels)], seen)
@@ -99,6 +117,38 @@ def github(forge: Forge, seen: Seen) -> Answer:
     if seen.method == "DELETE" and seen.path.startswith(f"{root}/7/labels/"):
         return _removed(forge, seen.path.rpartition("/")[2])
     raise AssertionError(f"GitHub is not asked for {seen.method} {seen.path}")
+
+
+def _github_issues(forge: Forge, seen: Seen, root: str) -> Answer:
+    def shown(issue: Issue) -> dict[str, object]:
+        return {
+            "url": f"{root}/{issue.number}",
+            "html_url": f"https://github.com/contoso/access/issues/{issue.number}",
+            "number": issue.number,
+            "title": issue.title,
+            "body": issue.body,
+            "user": {"login": issue.author},
+            "state": "closed" if issue.closed_as else "open",
+            "state_reason": issue.closed_as or None,
+        }
+
+    # https://docs.github.com/rest/issues/issues#list-repository-issues
+    if seen.method == "GET":
+        given = {name: values[0] for name, values in seen.query.items()}
+        assert (given["state"], given["sort"], given["direction"]) == ("all", "created", "desc")
+        listed = [issue for issue in forge.issues if issue.author == given["creator"]]
+        return _page([shown(issue) for issue in reversed(listed)], seen)
+    # https://docs.github.com/rest/issues/issues#create-an-issue
+    if seen.method == "POST":
+        new = _body(seen, "title", "body")
+        assert len(new["body"]) <= 65_536
+        forge.issues.append(Issue(101 + len(forge.issues), OURS, new["title"], new["body"]))
+        return _json(shown(forge.issues[-1]), HTTPStatus.CREATED)
+    # https://docs.github.com/rest/issues/issues#update-an-issue
+    assert seen.method == "PATCH"
+    issue = next(issue for issue in forge.issues if seen.path.endswith(f"/{issue.number}"))
+    issue.body = _body(seen, "body")["body"]
+    return _json(shown(issue))
 
 
 def gitlab(forge: Forge, seen: Seen) -> Answer:

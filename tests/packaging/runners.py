@@ -90,6 +90,12 @@ def github_delivery(machine: Machine, directory: Path) -> Outcome:
     return _github(machine, directory, "deliver", "push", {"ref": "refs/heads/main"})
 
 
+def github_usage(machine: Machine, directory: Path) -> Outcome:
+    """Run usage.yml, as its schedule does."""
+    # https://docs.github.com/actions/reference/workflows-and-actions/events-that-trigger-workflows#schedule
+    return _github(machine, directory, "usage", "schedule", {"schedule": "17 5 1 * *"})
+
+
 def _github(machine: Machine, directory: Path, name: str, trigger: str, event: Mapping[str, Any]) -> Outcome:
     # A push of main and pull_request_target both take the workflow from main:
     # https://docs.github.com/actions/reference/workflows-and-actions/events-that-trigger-workflows
@@ -97,6 +103,8 @@ def _github(machine: Machine, directory: Path, name: str, trigger: str, event: M
     starts = workflow["on"][trigger]
     if "action" in event:
         assert event["action"] in starts["types"]
+    elif "schedule" in event:
+        assert starts == [{"cron": event["schedule"]}]
     else:
         assert starts == {"branches": ["main"], "paths": ["policy/**"]}
     (job,) = workflow["jobs"].values()
@@ -116,7 +124,7 @@ class _GitHubJob:
             "runner.temp": str(self._job.temp),
             # A job's token may do what its permissions say.
             "github.token": machine.forge_token
-            if job["permissions"].get("pull-requests") == "write"
+            if "write" in {job["permissions"].get("pull-requests"), job["permissions"].get("issues")}
             else "reads alone",
         }
         if job["permissions"].get("id-token") == "write":
@@ -134,8 +142,9 @@ class _GitHubJob:
     def _step(self, step: Mapping[str, Any]) -> None:
         if "run" in step:
             environment = {name: self._filled(value) for name, value in step.get("env", {}).items()}
-            # Where no shell is named: https://docs.github.com/actions/reference/workflows-and-actions/workflow-syntax
-            self.outcome.add(self._job.run(step["run"], ("-e",), **environment))
+            # https://docs.github.com/actions/reference/workflows-and-actions/workflow-syntax#jobsjob_idstepsshell
+            shells = {None: ("-e",), "bash": ("--noprofile", "--norc", "-eo", "pipefail")}
+            self.outcome.add(self._job.run(step["run"], shells[step.get("shell")], **environment))
             return
         action, options = step["uses"].partition("@")[0], step["with"]
         if action == "actions/checkout":
@@ -145,11 +154,25 @@ class _GitHubJob:
             checkout(self._machine.origin.url, ref, place, options.get("fetch-depth", 1))
         elif action == "actions/setup-python":
             self._job.environment["PATH"] = self._machine.path(self._job.environment["PATH"])
+        elif action == "azure/login":
+            self._azure_login(options)
         elif action == "actions/upload-artifact":
             assert options["if-no-files-found"] == "error"
             self.outcome.keep(options["name"], self._job.workspace / options["path"])
         else:
             raise AssertionError(f"an unexpected action: {action}")
+
+    def _azure_login(self, options: Mapping[str, Any]) -> None:
+        """Log in with the job's own token: https://github.com/Azure/login/blob/master/src/Cli/AzureCliLogin.ts."""
+        assert options["allow-no-subscriptions"] is True
+        command = (
+            'token=$(curl --silent --fail --header "Authorization: Bearer $ACTIONS_ID_TOKEN_REQUEST_TOKEN" '
+            '"$ACTIONS_ID_TOKEN_REQUEST_URL&audience=api%3A%2F%2FAzureADTokenExchange" | jq --raw-output .value)\n'
+            'az login --service-principal --username "$CLIENT" --tenant "$TENANT" --allow-no-subscriptions '
+            '--federated-token "$token" --output none'
+        )
+        client, tenant = self._filled(options["client-id"]), self._filled(options["tenant-id"])
+        self.outcome.add(self._job.run(command, CLIENT=client, TENANT=tenant))
 
     def _filled(self, value: object) -> str:
         return re.sub(r"\$\{\{ ([\w.-]+) \}\}", lambda found: self._context[found[1]], str(value))
@@ -300,8 +323,8 @@ def _azure_cli(
 
 
 AZ: Final = '''\
-#!{python}
-"""As much of the Azure CLI as a delivery needs: log in with a federated token, and print an access token."""
+#!{python} -IS
+"""As much of the Azure CLI as pipelines need: log in with a federated token, print an access token, call an API."""
 import json, os, pathlib, sys, urllib.error, urllib.parse, urllib.request
 home = pathlib.Path(os.environ["HOME"]) / "az-login.json"
 words = sys.argv[1:]
@@ -323,6 +346,20 @@ if words[0] == "login":
     login = json.loads(somebody) if somebody else {{name: option(word) for name, word in names.items()}}
     exchange(login, "https://management.azure.com")
     home.write_text(json.dumps(login))
+elif words[0] == "rest":
+    # https://github.com/Azure/azure-cli/blob/dev/src/azure-cli-core/azure/cli/core/util.py, send_raw_request:
+    # the answer is printed as it is, and one that is no success is an error.
+    if not home.exists():
+        sys.exit("ERROR: Please run 'az login' to setup account.")
+    url = option("--url").replace("https://api.loganalytics.io", os.environ.get("LOG_ANALYTICS", ""))
+    token = exchange(json.loads(home.read_text()), option("--resource"))["access_token"]
+    headers = {{"Authorization": "Bearer " + token, "Content-Type": "application/json"}}
+    request = urllib.request.Request(url, option("--body").encode(), headers, method=option("--method").upper())
+    try:
+        with urllib.request.urlopen(request) as answer:
+            print(json.dumps(json.load(answer), indent=2))
+    except urllib.error.HTTPError as error:
+        sys.exit("ERROR: " + error.reason + "(" + error.read().decode() + ")")
 elif words[:2] == ["account", "get-access-token"]:
     if not home.exists():
         sys.exit("ERROR: Please run 'az login' to setup account.")

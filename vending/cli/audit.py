@@ -198,19 +198,25 @@ def _register_usage(inner: Commands) -> None:
         inner,
         "usage",
         _usage,
-        formats=("text", "json"),
+        formats=(*FORMATS[:2], "markdown"),
         summary="how often and when last each right was used",
         description="Count the uses of each rule, entry and action; rights that were never used come first, with the\n"
         "narrower text to write instead. --patch writes that text as a patch for git apply.",
+        exit_status="Exit status: 0 fine, 1 what --fail-on names, 2 the command cannot run as called.",
     )
     parser.add_argument("policy", metavar="POLICY", type=Path, help="a policy file or directory")
     _add_events(parser)
     parser.add_argument("--since", metavar="90d", default="90d", help="the period to look at (default: 90d)")
     parser.add_argument("--patch", metavar="FILE", type=Path, help="write the narrower policy as a patch")
+    parser.add_argument(
+        "--fail-on",
+        choices=("incomplete",),
+        help="exit with 1, and write no patch, where there are no events or an export was cut",
+    )
 
 
 def _usage(arguments: argparse.Namespace) -> Report:
-    from vending.evidence.usage import usage
+    from vending.evidence.usage import comment, usage
 
     period = _PERIOD.fullmatch(arguments.since)
     if period is None:
@@ -221,9 +227,15 @@ def _usage(arguments: argparse.Namespace) -> Report:
     tally = Tally()
     rows = usage(loaded.policy, _events(arguments, tally), since=since, now=moment)
     where = places(loaded)
-    notes = [*_notes(tally), *_coverage(tally, since)]
+    notes = [*tally.lines(), *_coverage(tally, since)]
+    if arguments.fail_on and not (tally.events and tally.is_whole):
+        return _incomplete(notes)
+    if arguments.format == "markdown":
+        _patch(arguments, rows, where, moment)
+        written = comment(rows, notes, int(period[1])).rstrip("\n").split("\n")
+        return Report(FINE, data=[], body=[line(text) for text in written])
     if arguments.patch is not None:
-        notes.append(line(_write_patch(arguments, rows, where, moment)))
+        notes.append(_patch(arguments, rows, where, moment))
     table = Table(
         ("used", "last", "rule", "issuer", "registry", "action", "repository", "where", "instead"),
         tuple(
@@ -247,21 +259,32 @@ def _usage(arguments: argparse.Namespace) -> Report:
         ),
     )
     data = [row.data(where) for row in rows]
-    return Report(FINE, data=data, body=(table,) if rows else (), summary=notes, aside=notes)
+    said = tuple(map(line, notes))
+    return Report(FINE, data=data, body=(table,) if rows else (), summary=said, aside=said)
 
 
-def _coverage(tally: Tally, since: float) -> list[Line]:
+def _incomplete(notes: list[str]) -> Report:
+    """Say what is missing instead of what was never used."""
+    told = "Events are missing, so nothing is said of what was never used. Export the days again, in shorter pieces."
+    said = tuple(map(line, [*notes, told]))
+    return Report(FINDINGS, data=[], summary=said, aside=said)
+
+
+def _coverage(tally: Tally, since: float) -> list[str]:
     """Say where the events do not cover the period."""
     if not tally.events:
-        return [line("There are no events: nothing can be said about the use of any right.")]
+        return ["There are no events: nothing can be said about the use of any right."]
     first = datetime.datetime.fromisoformat(tally.first).timestamp()
     if first <= since + _DAY:
         return []
     days = (first - since) / _DAY
-    return [line(f"The events begin {days:.0f} days after the period does: what was used before them is not known.")]
+    return [f"The events begin {days:.0f} days after the period does: what was used before them is not known."]
 
 
-def _write_patch(arguments: argparse.Namespace, rows: list[Any], where: dict[str, str], moment: float) -> str:
+def _patch(arguments: argparse.Namespace, rows: list[Any], where: dict[str, str], moment: float) -> str:
+    """Write the patch where one is wanted, and say so."""
+    if arguments.patch is None:
+        return ""
     from vending.evidence.patch import narrowed, unified
 
     expires = datetime.datetime.fromtimestamp(moment + _GRACE_DAYS * _DAY, datetime.UTC).date().isoformat()

@@ -26,7 +26,7 @@ _FORMATS = {
     "text": "for people",
     "json": "for programs",
     "github": "for annotations in a GitHub workflow",
-    "markdown": "for a comment on a pull request",
+    "markdown": "for a comment on a pull request or an issue",
     "html": "for a page",
     "csv": "for spreadsheets",
 }

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from vending.acr.scope import CATALOG_ACTION
 from vending.acr.scope import parse as parse_scopes
+from vending.assurance.comment import code
 from vending.errors import Refusal
 from vending.evidence.decisions import Undecidable, claims_told
 from vending.evidence.events import seconds
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 MAX_NAMES: Final = 10
 """Repositories that take the place of a pattern; more of them are no narrower for a reader."""
+_SHOWN: Final = 50
+"""Rights that a comment lists; the whole list is in `--format json`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,3 +180,21 @@ def by_rule(rows: Iterable[Row]) -> dict[str, list[Row]]:
     for row in rows:
         found[row.key.rule].append(row)
     return found
+
+
+def comment(rows: Iterable[Row], notes: Iterable[str], days: int) -> str:
+    """Write what was not used as Markdown, for an issue; `notes` say what was read, and what it does not cover."""
+    unused = [row for row in rows if not row.used]
+    rights = f"{len(unused)} right{' was' if len(unused) == 1 else 's were'}"
+    title = f"### {rights} not used in {days} days" if unused else f"### Every right was used in {days} days"
+    parts = [title, "\n".join(f"- {note}" for note in notes)]
+    if unused:
+        lines = ["| rule | may | on | in | instead |", "| --- | --- | --- | --- | --- |"]
+        for row in unused[:_SHOWN]:
+            key = row.key
+            cells = (f"{code(key.rule)} ({code(key.issuer)})", key.action, code(key.repository), code(key.registry))
+            lines.append(f"| {' | '.join(cells)} | {code(row.instead)} |")
+        if len(unused) > _SHOWN:
+            lines.append(f"| … {len(unused) - _SHOWN} more | | | | |")
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts) + "\n"

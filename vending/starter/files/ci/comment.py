@@ -59,11 +59,11 @@ def call(method: str, url: str, headers: dict[str, str], body: object = None) ->
         return json.loads(answer.read() or b"null")
 
 
-def pages(url: str, headers: dict[str, str]) -> Iterator[Any]:
-    """Yield every item of a list that comes in pages of a hundred."""
+def pages(url: str, headers: dict[str, str], query: str = "") -> Iterator[Any]:
+    """Yield every item of a list that comes in pages of a hundred; a `query` ends in an ampersand."""
     page = 1
     while True:
-        items = call("GET", f"{url}?per_page=100&page={page}", headers)
+        items = call("GET", f"{url}?{query}per_page=100&page={page}", headers)
         yield from items
         if len(items) < 100:
             return

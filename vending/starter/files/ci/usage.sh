@@ -3,19 +3,14 @@
 # Usage: sh ci/usage.sh OUT: OUT holds the exported events, events-*.json.gz.
 set -eu
 out=$1
-acr-vending audit usage policy --events "$out"/events-*.json.gz --since 90d --patch "$out/narrower.patch" >"$out/usage.txt"
+rm -f "$out/narrower.patch"
+# Where events are missing, an unused right may have been used: then the step fails, and no issue is opened.
+acr-vending audit usage policy --events "$out"/events-*.json.gz --since 90d --fail-on incomplete --format markdown \
+    --patch "$out/narrower.patch" >"$out/usage.md" && status=0 || status=$?
+cat "$out/usage.md"
+[ "$status" -eq 0 ] || exit "$status"
 if [ ! -s "$out/narrower.patch" ]; then
     echo "Every right was used, or nothing can be narrowed."
     exit 0
 fi
-# The fence is longer than any run of backticks inside.
-longest=$(grep -oh '`\{1,\}' "$out/usage.txt" "$out/narrower.patch" | awk '{ if (length > n) n = length } END { print n + 0 }')
-fence=$(printf '%*s' "$((longest > 2 ? longest + 1 : 3))" '' | tr ' ' '`')
-{
-    echo "Some rights were not used for ninety days. Apply this with \`git apply\`, and look at it with \`acr-vending diff\`."
-    echo
-    echo "${fence}diff"
-    head -c 50000 "$out/narrower.patch"
-    echo "$fence"
-} >"$out/issue.md"
-gh issue create --repo "$REPOSITORY" --title "Access that nobody used" --body-file "$out/issue.md"
+python ci/issue.py "$out"
