@@ -40,7 +40,6 @@ CHROMIUM = Tool("chromium", debian="chromium")
 CHROMEDRIVER = Tool("chromedriver", debian="chromium-driver")
 AXE = Tool("axe-core", npm="axe-core@4.14.1", file="axe-core/axe.min.js")
 MMDEBSTRAP = Tool("mmdebstrap", debian="mmdebstrap")
-SHELLCHECK = Tool("shellcheck", debian="shellcheck")
 
 
 class Unavailable(Exception):

@@ -244,3 +244,21 @@ def test_nobody_hears_of_claims_where_a_rule_matches() -> None:
     assert "has no" not in told(
         {"repository_id": "1"}, rule("r", when={"repository_id": "1"}), scope="repository:x:push"
     )
+
+
+@pytest.mark.parametrize("host", ["contoso.azurecr.io", "fabrikam.azurecr.us", "ghcr.io", "mcr.microsoft.com"])
+def test_a_registry_host_in_a_name_is_the_cause(host: str) -> None:
+    text = told(GITHUB, rule("web", when={"repository_id": "1"}), scope=f"repository:{host}/web/api:pull,push")
+    assert f"{host} is a registry's host" in text
+    assert "write repository:web/api:pull,push" in text
+
+
+def test_a_name_that_a_rule_grants_is_no_mistake_whatever_it_begins_with() -> None:
+    policy = make_policy(rules=[rule("web", grant("ghcr.io/web"), when={"repository_id": "1"})])
+    assert ask(policy, "repository:ghcr.io/web:pull", GITHUB).allowed
+
+
+def test_a_request_that_names_nothing_is_not_told_of_what_it_asked_for() -> None:
+    held = deny("all", "**", actions="pull push metadata_read")
+    text = told(GITHUB, rule("web", when={"repository_id": "1"}), scope=None, deny=[held])
+    assert text == "The request names no scope, and the policy grants this caller nothing in this registry."

@@ -237,6 +237,33 @@ def test_a_claim_that_the_issuer_is_not_known_to_send_is_named(
     assert all(("not known to this version (as of 20" in p.message) == (severity == "info") for p in problems)
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "where"),
+    [
+        ("mode", "audit", "indent it like"),
+        ("issuer", "github", "indent it like"),
+        ("description", "builds", "indent it like"),
+        ("use", "people", "indent it like"),
+        ("registry", "prod", "it belongs in an entry of grant"),
+        ("repositories", ["web/api"], "it belongs in an entry of grant"),
+        ("actions", ["pull"], "it belongs in an entry of grant"),
+    ],
+)
+@pytest.mark.parametrize("among", ["when", "unless"])
+def test_a_key_of_the_language_among_conditions_is_misplaced(
+    linter: Linter, key: str, value: object, where: str, among: str
+) -> None:
+    rule = _rule(**{"when": PINNED, among: (PINNED if among == "when" else {}) | {key: value}})
+    [problem] = [p for p in linter.problems([rule]) if p.code == Lint.UNKNOWN_CLAIM]
+    assert problem.severity == "warning"
+    assert problem.message.startswith(f"{key} is inside {among}, where it names a claim; {where}")
+
+
+def test_a_generic_issuer_may_have_claims_that_are_called_like_keys_of_the_language(linter: Linter) -> None:
+    rule = _rule(issuer="generic", when={"sub": "x", "mode": "audit", "enabled": True, "name": "x"})
+    assert Lint.UNKNOWN_CLAIM not in linter.codes(rule)
+
+
 def test_a_slip_gets_the_right_name_suggested(linter: Linter) -> None:
     (problem,) = linter.problems([_rule(when=PINNED | {"job_workflow_reff": "x"})])
     assert problem.message.endswith("did you mean job_workflow_ref?")

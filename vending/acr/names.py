@@ -25,6 +25,10 @@ _REGULAR_EXPRESSION: Final = re.compile(r"[][()^$+?|\\]")
 _READABLE: Final = 1024
 """Characters of a text that is worth more than its length as an explanation; some patterns here need quadratic time."""
 
+_REGISTRY_HOST: Final = re.compile(
+    r".+\.azurecr\.(io|us|cn)|docker\.io|ghcr\.io|quay\.io|gcr\.io|public\.ecr\.aws|mcr\.microsoft\.com"
+)
+
 _SPACE: Final = re.compile(r"\s")
 
 _OTHER_ACTIONS: Final = {
@@ -62,6 +66,11 @@ def is_repository_name(text: str) -> bool:
     return len(text) <= MAX_NAME_LENGTH and all(is_component(part) for part in text.split("/"))
 
 
+def is_registry_host(text: str) -> bool:
+    """Return whether the first part of a name is the host of a well-known registry, which no repository begins with."""
+    return _REGISTRY_HOST.fullmatch(text) is not None
+
+
 def explain_action(action: str) -> str:
     """Say which action is meant by a word that is none."""
     known = _OTHER_ACTIONS.get(action.lower().removeprefix("microsoft.containerregistry/").removesuffix("/action"))
@@ -95,34 +104,35 @@ def _not_filled_in(text: str, _: bool) -> str | None:
 def _url(text: str, _: bool) -> str | None:
     if "://" not in text:
         return None
-    return f"is a URL; write the repository alone: {_bare(text.partition('://')[2])!r}"
+    return f"is a URL; write the repository alone: {bare_name(text)!r}"
 
 
 def _host(text: str, _: bool) -> str | None:
     if not _HOST.match(text) or (is_component(text.partition("/")[0]) and not _has_tag(text)):
         return None
-    return f"begins with a registry's host; write the repository alone: {_bare(text)!r}"
+    return f"begins with a registry's host; write the repository alone: {bare_name(text)!r}"
 
 
 def _digest(text: str, _: bool) -> str | None:
     if "@" not in text:
         return None
-    return f"has a digest; rights are on whole repositories, so write {_bare(text)!r}"
+    return f"has a digest; rights are on whole repositories, so write {bare_name(text)!r}"
 
 
 def _tag(text: str, _: bool) -> str | None:
     if not _has_tag(text):
         return None
-    return f"has a tag; rights are on whole repositories, so write {_bare(text)!r}"
+    return f"has a tag; rights are on whole repositories, so write {bare_name(text)!r}"
 
 
 def _has_tag(text: str) -> bool:
     return _TAG.search(text) is not None
 
 
-def _bare(text: str) -> str:
-    """Strip host, tag and digest."""
-    return _TAG.sub("", _DIGEST.sub("", _HOST.sub("", text, count=1))).lower().strip("/")
+def bare_name(image: str) -> str:
+    """Strip scheme, host, tag and digest of an image's name; what is left is in lower case."""
+    image = image.partition("://")[2] or image
+    return _TAG.sub("", _DIGEST.sub("", _HOST.sub("", image, count=1))).lower().strip("/")
 
 
 def _blank(text: str, _: bool) -> str | None:

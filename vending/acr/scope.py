@@ -7,10 +7,11 @@ catalog's own form.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from vending.acr.names import ACTIONS, explain_action, explain_name, is_repository_name
+from vending.acr.names import ACTIONS, bare_name, explain_action, explain_name, is_repository_name
 from vending.errors import Reason, Refusal, quote
 
 if TYPE_CHECKING:
@@ -95,10 +96,25 @@ def _explain(item: str) -> str:
     if not item:
         return "The value of scope has an empty scope; write one blank between two scopes, and none around them."
     if kind != "repository":
+        meant = _meant(item)
+        if meant:
+            return f"The scope '{shown}' lacks its type; write repository:<name>:<action>[,<action>], as in '{meant}'."
         return f"The scope '{shown}' is neither repository:<name>:<action>[,<action>] nor registry:catalog:*."
     if not name:
         return f"The scope '{shown}' has no name or no actions; write repository:<name>:<action>[,<action>]."
+    if re.search(r"[,;]repository:", rest):
+        return f"The scope '{shown}' is several scopes; write one blank between two scopes."
     if not is_repository_name(name):
         return f"The name in the scope '{shown}' {quote(explain_name(name))}."
+    if "" in listed.split(","):
+        return f"In the scope '{shown}', an action is missing beside a comma; write it, or remove the comma."
     unknown = next((action for action in listed.split(",") if action not in _ORDER), "")
     return f"In the scope '{shown}', {quote(explain_action(unknown))}."
+
+
+def _meant(item: str) -> str:
+    """Write as a scope what is an image's name, or a scope without its type; empty where it is neither."""
+    name, _, listed = item.rpartition(":")
+    actions = listed if name and _ORDER.keys() >= set(listed.split(",")) else "pull"
+    bare = bare_name(name if name and actions == listed else item)
+    return quote(f"repository:{bare}:{actions}") if "/" in bare and is_repository_name(bare) else ""

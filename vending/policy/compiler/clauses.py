@@ -14,6 +14,7 @@ from vending.policy.engine.conditions import Condition, compile_absent, compile_
 from vending.policy.engine.globs import compile_glob, is_literal
 from vending.policy.engine.policy import Alternative
 from vending.policy.language.fields import Absent, InList, as_list
+from vending.policy.language.messages import misplaced_key
 from vending.policy.language.models import DenyModel, NamedConditionModel, RuleModel
 from vending.policy.language.problems import Code, Finding, Location
 from vending.policy.providers.preset import ClaimType
@@ -256,6 +257,10 @@ class ClauseCompiler:
     def _check_types(self, claim: _Claim, values: list[Scalar], path: Location, *, one: bool) -> None:
         for number, item in enumerate(values):
             if claim.kind is not None and not claim.kind.accepts(item):
+                misplaced = misplaced_key(claim.key, path[-2])
+                if misplaced and not PRESETS[claim.preset].sends(claim.key):
+                    self._add(path, Code.CLAIM_TYPE, misplaced, at_key=True)
+                    return
                 self._add(
                     path if one else (*path, number),
                     Code.CLAIM_TYPE,

@@ -16,7 +16,7 @@ from vending.policy.engine.conditions import Condition, compact
 from vending.policy.engine.globs import Glob, has_substance
 from vending.policy.engine.index import Clause, Index
 from vending.policy.engine.pattern_index import PatternIndex
-from vending.policy.engine.policy import ALWAYS, Alternative, Deny, Grant, IssuerRules, Rule, Section, Span
+from vending.policy.engine.policy import ALWAYS, Deny, Grant, IssuerRules, Rule, Section, Span
 from vending.policy.engine.repositories import (
     Entry,
     Maps,
@@ -313,10 +313,6 @@ def _must_hold(
 ) -> bool:
     """Return whether a condition of a kind must hold: one of `when`, or one in every alternative of a group."""
     return any(map(is_wanted, when)) or any(all(any(map(is_wanted, one)) for one in group) for group in groups)
-
-
-def _is_about(group: Sequence[Alternative]) -> bool:
-    return all(any(map(_is_literal, one.identity)) for one in group)
 
 
 def _is_literal(condition: Condition) -> bool:

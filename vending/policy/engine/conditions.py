@@ -137,6 +137,10 @@ class LongList(list["JsonValue"]):
         self.others = [item for item in self if not isinstance(item, str)]
 
 
+MANY: Final = 16
+"""Rules for which it is worth making claims ready."""
+
+
 def with_long_lists(claims: Claims) -> Claims:
     """Return the same claims, ready for many conditions that look at their lists."""
     return {key: _ready(value) for key, value in claims.items()}

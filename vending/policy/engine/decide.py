@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vending.acr.scope import CATALOG, Scope, repository
 from vending.errors import Reason
-from vending.policy.engine.conditions import with_long_lists
+from vending.policy.engine.conditions import MANY, with_long_lists
 from vending.policy.engine.granting import MAX_LISTED, Asked, Gift, Losses, gifts, has_patterns
 from vending.policy.engine.hints import describe, hints
 from vending.policy.engine.matching import active_triggers, deny_holds, is_exempt, is_in_force, rule_holds
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 
 
 _NOTHING: Final[frozenset[str]] = frozenset()
-
-_MANY: Final = 16
-"""Rules for which it is worth making claims ready."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +125,7 @@ def _match(rules: IssuerRules, claims: Claims, now: float) -> Matched:
     audit: list[Rule] = []
     refused = False
     candidates = rules.by_condition.candidates(claims)
-    if len(candidates) > _MANY:
+    if len(candidates) > MANY:
         claims = with_long_lists(claims)
     for rule in candidates:
         span = rule.span

@@ -6,16 +6,17 @@ A rule is named only to callers whom it is about: nobody else learns that it exi
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from heapq import merge
 from itertools import chain, islice
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Final
 
+from vending.acr.names import is_registry_host
 from vending.acr.scope import render
 from vending.errors import CATALOGUE, Reason, quote
 from vending.oidc.claim_path import lookup, parse_key
-from vending.policy.engine.conditions import with_long_lists
+from vending.policy.engine.conditions import MANY, with_long_lists
 from vending.policy.engine.granting import Asked, gifts
 from vending.policy.engine.matching import active_triggers, failed_claims, is_about, is_in_force
 
@@ -38,9 +39,6 @@ together, the first by name are looked at."""
 
 MAX_EXPLAINED: Final = 100
 """Rules of which it is found out what keeps them from matching: those that would grant something, then by name."""
-
-_MANY: Final = 16
-"""Rules for which it is worth making claims ready."""
 
 MAX_CLAIMS_NAMED: Final = 4
 """A sentence that names more is a list; the trace has them all."""
@@ -88,7 +86,7 @@ def hints(
             given = gifts(rule, registry, asked, of_caller)
             (granting if given else others).append((-_worth(given), rule))
             looked_at += sum(len(gift.gives) for gift in given)
-    if len(granting) + len(others) > _MANY:
+    if len(granting) + len(others) > MANY:
         of_caller = with_long_lists(of_caller)
     near = islice((pair for pair in chain(granting, others) if is_about(pair[1], of_caller)), MAX_EXPLAINED)
     matching = set(map(id, matched))
@@ -143,11 +141,25 @@ def describe(
             f"The rules list more than {policy.limits.max_scopes} repositories for this caller, too many for one "
             "request; name those that are needed in scope."
         )
+    if not missing and reason is Reason.SCOPE_NOT_GRANTED:
+        nearest = _cause(missing, hints, claims.claims)
+        return f"The request names no scope, and the policy grants this caller nothing in this registry{nearest}."
     if not missing:
         return CATALOGUE[reason].advice
     if reason is Reason.DENIED_BY_RULE:
         return f"A deny entry of the policy covers {_scopes(missing)}."
-    return f"The policy does not grant {_scopes(missing)} to this caller{_cause(missing, hints, claims.claims)}."
+    cause = _host(missing, policy) or _cause(missing, hints, claims.claims)
+    return f"The policy does not grant {_scopes(missing)} to this caller{cause}."
+
+
+def _host(missing: Sequence[Scope], policy: Policy) -> str:
+    """Say so where a name begins with a registry's host, as an image's name does; no repository is called that."""
+    for scope in missing:
+        host, slash, name = scope.name.partition("/")
+        if slash and (is_registry_host(host) or any(host in each.all_hosts for each in policy.registries.values())):
+            meant = str(replace(scope, name=name))
+            return f"; {quote(host)} is a registry's host, and a scope has the repository alone: write {quote(meant)}"
+    return ""
 
 
 def _cause(missing: Sequence[Scope], hints: Sequence[RuleHint], claims: Claims) -> str:

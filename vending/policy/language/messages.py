@@ -8,7 +8,8 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final
 
 from vending.acr.names import explain_action, explain_name
-from vending.policy.language.models import RuleModel
+from vending.policy.language.models import GrantModel, RuleModel
+from vending.policy.providers.presets import PRESETS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -31,6 +32,9 @@ _YAML_1_1_BOOLEANS: Final = frozenset({"yes", "no", "on", "off", "y", "n"})
 _PLACEHOLDER: Final = re.compile(r"\{[^{}]*\}")
 _LISTS_OF_ENTRIES: Final = frozenset({"rules", "deny", "never", "grant", "when_any"})
 _CONDITIONS: Final = frozenset({"when", "unless"})
+_IN_GRANTS: Final = frozenset(GrantModel.model_fields)
+_BESIDE_CONDITIONS: Final = frozenset(RuleModel.model_fields)
+_CLAIMS: Final = frozenset().union(*(preset.claims for preset in PRESETS.values())) - {"name", "description"}
 _OTHER_WORDS: Final[Mapping[str, str]] = {
     "azurecloud": "public",
     "azurepubliccloud": "public",
@@ -76,8 +80,8 @@ def _by_type(kind: str, value: object, said: str) -> str:
 
 def _by_place(kind: str, path: Location, value: object) -> str | None:
     """Explain a mistake that shows in where the value stands."""
-    if _CONDITIONS.intersection(path[:-1]) and isinstance(value, dict | list):
-        return _in_conditions(path)
+    if _CONDITIONS.intersection(path[:-1]) and isinstance(value, dict | list | datetime.date):
+        return _in_conditions(path, value)
     if path[-1:] and path[-1] in _CONDITIONS and isinstance(value, list):
         return (
             f"{path[-1]} is one mapping of claims to values, so its lines begin without a dash; write alternatives "
@@ -90,14 +94,25 @@ def _by_place(kind: str, path: Location, value: object) -> str | None:
     return None
 
 
-def _in_conditions(path: Location) -> str | None:
+def misplaced_key(key: str | int, conditions: str | int) -> str | None:
+    """Say where a key of the language belongs that is among conditions, where it names a claim; None for any other."""
+    if key in _BESIDE_CONDITIONS:
+        return f"{key} is inside {conditions}, where it names a claim; indent it like {conditions}"
+    if key in _IN_GRANTS:
+        return f"{key} is inside {conditions}, where it names a claim; it belongs in an entry of grant"
+    return None
+
+
+def _in_conditions(path: Location, value: object) -> str | None:
     inside = next(number for number, step in enumerate(path) if step in _CONDITIONS)
-    key = path[inside + 1]
-    if key in RuleModel.model_fields:
-        return f"{key} is inside {path[inside]}, where it names a claim; indent it like {path[inside]}"
+    misplaced = misplaced_key(path[inside + 1], path[inside])
+    if misplaced:
+        return misplaced
+    if isinstance(value, datetime.date):
+        return None
     return (
-        f"the claim {key} has a mapping or a list of lists; write a value, a list of values, {{in: <list>}} or "
-        "{absent: true}, and a claim inside another as a JSON Pointer, /outer/inner"
+        f"the claim {path[inside + 1]} has a mapping or a list of lists; write a value, a list of values, "
+        "{in: <list>} or {absent: true}, and a claim inside another as a JSON Pointer, /outer/inner"
     )
 
 
@@ -152,8 +167,23 @@ def unknown_key(key: str, path: Location, known: Iterable[str]) -> str:
     choices = list(known)
     if key == "tests" and len(path) == 1:
         return "tests are a file of their own, which lies outside the policy's directory; move them there"
+    misplaced = _misplaced(key, path)
+    if misplaced:
+        return f"unknown key {key[:64]!r}; {misplaced}"
     hint = _suggestion(key, choices) or f"; expected one of {', '.join(choices)}"
     return f"unknown key {key[:64]!r}{hint}"
+
+
+def _misplaced(key: str, path: Location) -> str | None:
+    """Say where a key belongs that is one elsewhere in the same entry."""
+    in_rule, in_grant = path[:1] == ("rules",) and len(path) == 3, path[:1] == ("rules",) and len(path) == 5
+    if in_rule and key in _IN_GRANTS:
+        return "it belongs in an entry of grant"
+    if in_grant and path[2] == "grant" and key in _BESIDE_CONDITIONS:
+        return "indent it like grant, which it is inside of"
+    if (in_rule or (path[:1] in {("deny",), ("never",)} and len(path) == 3)) and key in _CLAIMS:
+        return "a claim belongs inside when or unless"
+    return None
 
 
 def _suggestion(value: str, choices: Collection[str]) -> str:

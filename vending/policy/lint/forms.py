@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vending.oidc.claim_path import ClaimPath, parse_key, write_key
+from vending.policy.language.messages import misplaced_key
 from vending.policy.lint.codes import Lint, finding
 
 if TYPE_CHECKING:
@@ -64,6 +65,9 @@ def unknown(issuer: PolicyIssuer, claim: ClaimPath, key: str, location: Location
     preset = issuer.preset
     if is_sent(preset, claim):
         return None
+    misplaced = misplaced_key(key, location[-2])
+    if misplaced:
+        return finding(Lint.UNKNOWN_CLAIM, location, f"{misplaced}; as it is, {effect}", at_key=True)
     meant = nearest(preset, key)
     if meant is not None:
         message = f"tokens of {issuer.name} have no claim {key!r}, so {effect}; did you mean {meant}?"

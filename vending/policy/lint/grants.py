@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from itertools import product
 from math import prod
 from typing import TYPE_CHECKING, Final
 
+from vending.acr.names import is_registry_host
 from vending.policy.engine.containment import contains
 from vending.policy.engine.globs import compile_glob, has_substance, is_literal
 from vending.policy.engine.policy import ALWAYS
@@ -223,13 +223,10 @@ def image_reference(rule: RuleEntry, view: View, now: float) -> Findings:
     hosts = {host for registry in view.loaded.policy.registries.values() for host in registry.all_hosts}
     for location, _, text in rule.entries():
         first = text.partition("/")[0]
-        if first in hosts or _REGISTRY_HOST.search(first):
+        if first in hosts or is_registry_host(first):
             rest = text.partition("/")[2] or "web/api"
             yield finding(
                 Lint.IMAGE_REFERENCE,
                 location,
                 f"{text!r} begins with a registry's host, and no repository has such a name; write {rest!r}",
             )
-
-
-_REGISTRY_HOST: Final = re.compile(r"\.azurecr\.(io|us|cn)$|^docker\.io$|^ghcr\.io$|^mcr\.microsoft\.com$")

@@ -70,11 +70,6 @@ class LintedEntry:
     issuers: tuple[PolicyIssuer, ...]
     clauses: tuple[Clause, ...]
 
-    @property
-    def own_clauses(self) -> Iterator[Clause]:
-        """Yield the conditions that are written in the entry itself."""
-        return (clause for clause in self.clauses if clause.is_own)
-
     def least(self, worth: Callable[[Clause], int]) -> int:
         """Return what the conditions are worth together: the best of `when`, or of the worst choice in a `when_any`."""
         best = max((worth(clause) for clause in self.clauses if clause.where == "when"), default=0)
