@@ -7,7 +7,6 @@ left out: whether they still count is a question of the time, and loading knows 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice, product
@@ -24,7 +23,7 @@ from vending.policy.engine.globs import compile_glob, is_literal
 from vending.policy.engine.index import Index
 from vending.policy.engine.matching import deny_holds
 from vending.policy.engine.policy import ALWAYS
-from vending.policy.engine.words import Undecided
+from vending.policy.engine.words import Undecided, compatible
 from vending.policy.providers.preset import Follows
 
 if TYPE_CHECKING:
@@ -82,7 +81,11 @@ def _without_never(rules: IssuerRules) -> IssuerRules:
 
 def _contradiction(policy: Policy, preset: Preset, issuer: str, rule: Rule, never: Deny) -> Contradiction | None:
     covers = never.covers
-    grants = [grant for grant in rule.grants if covers.registry in {None, grant.registry} and _shares(grant, covers)]
+    grants = [
+        grant
+        for grant in rule.grants
+        if covers.registry in {None, grant.registry} and _shares(grant, covers) and _may_meet(grant, covers)
+    ]
     moment = _moment(policy.rules[issuer], rule, never) if grants else None
     if moment is None:
         return None
@@ -113,6 +116,17 @@ def _is_spared(never: Deny, claims: Claims) -> bool:
 
 def _shares(grant: Grant, covers: Grant) -> bool:
     return (grant.catalog and covers.catalog) or not set(grant.actions).isdisjoint(covers.actions)
+
+
+def _may_meet(grant: Grant, covers: Grant) -> bool:
+    """Return False where no name can be in both, whatever templates make of claims; this spares the search."""
+    if grant.catalog and covers.catalog:
+        return True
+    templates = ("/".join(p if isinstance(p, str) else "**" for p in t.parts) for t in grant.templates)
+    tails = ("" if template.tail is None else "/**" for template in grant.templates)
+    given = [*grant.names, *(glob.text for glob in grant.globs), *map("".join, zip(templates, tails, strict=True))]
+    ruled_out = [*covers.names, *(glob.text for glob in covers.globs)]
+    return bool(given and ruled_out) and compatible([given, ruled_out]) is not None
 
 
 def _moment(rules: IssuerRules, rule: Rule, never: Deny) -> float | None:
@@ -156,9 +170,16 @@ def _tokens(preset: Preset, chosen: _Chosen) -> Iterator[dict[str, Any]]:
         if isinstance(value, str) and known.form is not None and known.form.pattern.fullmatch(value) is None:
             return
     for sample in islice(preset.samples.values(), _MAX_WAYS):
-        claims = _put(chosen, json.loads(json.dumps(dict(sample.claims))))
+        claims = _put(chosen, _copy(sample.claims))
         if all(_keeps(relation, claims, wanted) for relation in preset.relations):
             yield claims
+
+
+def _copy(value: Any) -> Any:
+    """Copy claims as JSON has them: `_put` changes mappings, and a sample may hold frozen ones and tuples."""
+    if isinstance(value, Mapping):
+        return {key: _copy(inner) for key, inner in value.items()}
+    return [_copy(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _keeps(relation: Relation, claims: dict[str, Any], wanted: Mapping[str, object]) -> bool:

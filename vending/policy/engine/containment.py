@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from vending.policy.engine.globs import compile_glob, is_literal
-from vending.policy.engine.words import Constraint, RepositoryName, Undecided, alphabet, shortest, union
+from vending.policy.engine.words import Constraint, RepositoryName, Undecided, alphabet, compatible, shortest, union
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,6 +45,11 @@ def uncovered_name(outers: Sequence[str], inner: str) -> str | None:
 
 def common_name(patterns: Sequence[str]) -> str | None:
     """Return the shortest repository name that all patterns match, or None. Raises `Undecided`."""
+    return _common_name(tuple(patterns))
+
+
+@lru_cache(maxsize=4096)
+def _common_name(patterns: tuple[str, ...]) -> str | None:
     kept = _narrowed(patterns)
     return None if kept is None else shortest([*map(_wanted, kept), _NAME], alphabet(kept))
 
@@ -56,7 +61,9 @@ def common_text(patterns: Sequence[str]) -> str | None:
 
 
 def _narrowed(patterns: Sequence[str]) -> Sequence[str] | None:
-    """Leave a literal alone where there is one: nothing else can do. None where another pattern excludes it."""
+    """Leave a literal alone where there is one: nothing else can do. None where two exclude each other."""
+    if compatible([(pattern,) for pattern in patterns]) is None:
+        return None
     literal = next(filter(is_literal, patterns), None)
     if literal is None:
         return patterns
