@@ -30,7 +30,10 @@ _APP: Final = "import azure.functions, function_app; function_app.app.get_functi
 _DELAY_SECONDS: Final = 0.1
 _INSTALL_SECONDS: Final = 600
 _IMPORTS: Final = "the app's own modules: each is small, and there are many"
-_FIRST: Final = "imports that the first token needs (HTTP client, azure-identity) and the policy's parsing"
+_FIRST: Final = (
+    "imports that the first token needs: aiohttp, which at import reads the certificate authorities twice for TLS "
+    "contexts that the app does not use; the policy's models; azure-identity with msal and requests"
+)
 _ROW: Final = "calls that could run side by side wait for one another"
 
 
