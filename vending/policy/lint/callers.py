@@ -68,7 +68,13 @@ def impossible_value(subject: LintedEntry) -> Findings:
     for clause in subject.clauses:
         forms = [form_of(issuer.preset, clause.claim) for issuer in subject.issuers]
         for number, value in enumerate(clause.values):
-            if isinstance(value, str) and forms and not any(form is None or form.admits(value) for form in forms):
+            if isinstance(value, str) and _EXPRESSION.search(value):
+                yield finding(
+                    Lint.IMPOSSIBLE_VALUE,
+                    clause.place(number),
+                    f"no token has {value!r} in {clause.key}: nothing fills in expressions here; write the value",
+                )
+            elif isinstance(value, str) and forms and not any(form is None or form.admits(value) for form in forms):
                 says = " or ".join(dict.fromkeys(form.says for form in forms if form))
                 example = next(form.example for form in forms if form)
                 yield finding(
@@ -79,6 +85,8 @@ def impossible_value(subject: LintedEntry) -> Findings:
                 )
 
 
+_EXPRESSION: Final = re.compile(r"\$\{\{?|\{\{|\$\(|^\$[A-Z][A-Z0-9_]*$")
+"""What CI systems, shells and template engines replace, and this file's reader does not."""
 _REGISTERED: Final = frozenset({("iss",), ("aud",), ("exp",), ("nbf",), ("iat",), ("jti",)})
 _REGEX: Final = re.compile(r"\[[^\]]*-[^\]]*\]|\([^)]*\|[^)]*\)|\.\*|\.\+|\\[dws.]|^\^|\$$|\[\^")
 """What regular expressions have and no branch, tag or name: classes, groups of alternatives, escapes, anchors."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Final
 
 from vending.policy.providers.preset import Form
@@ -29,7 +30,10 @@ BRACED_GUID: Final = form(rf"\{{{_GUID}\}}", "is a GUID in braces", f"{{{_EXAMPL
 COMMIT: Final = form(
     r"[0-9a-f]{40}([0-9a-f]{24})?", "is the hash of a commit", "0b5c1a9d5d1c4f5e8a9e2b7c3d4e5f60718293a4"
 )
-REF: Final = form(r"|refs/.+", "begins with refs/heads/ or refs/tags/", "refs/heads/main", "refs/")
+REF: Final = replace(
+    form(r"|refs/.+", "begins with refs/heads/ or refs/tags/ and has no slash at its end", "refs/heads/main", "refs/"),
+    slips=re.compile(r"refs/(head|tag|branch|branches|pulls)/.*|.*/"),
+)
 REF_TYPE: Final = one_of("branch", "tag")
 NAME: Final = form(r"[^/]+", "has no slash", "contoso")
 WORD: Final = form(r"[a-z]+(_[a-z]+)*", "is written in lower case, with underscores", "push")

@@ -40,6 +40,7 @@ class Form:
     """Describe the values of a claim: `pattern` matches all of them, they begin with `prefix`, and `example` is one.
 
     `says` completes the sentence "a value of this claim …". `choices` are all the values where there are only a few.
+    `slips` matches what is written by mistake and no token has, although the form alone would admit it.
     """
 
     pattern: re.Pattern[str]
@@ -47,9 +48,12 @@ class Form:
     example: str
     prefix: str = ""
     choices: tuple[str, ...] = ()
+    slips: re.Pattern[str] | None = None
 
     def admits(self, value: str) -> bool:
         """Return whether a value, or something that a pattern matches, can have this form."""
+        if self.slips is not None and self.slips.fullmatch(value):
+            return False
         fixed, star, _ = value.partition("*")
         if star:
             return fixed.startswith(self.prefix) or self.prefix.startswith(fixed)
