@@ -268,6 +268,11 @@ FLAWS = [
 """Mistakes that have nothing to do with each other, so that any number of them can be made at once."""
 
 
+@cache
+def quoted(key: str) -> str:
+    return json.dumps(key)
+
+
 class Page:
     """Write data as JSON, which is YAML as well, a value a line, and note the place of every key and value."""
 
@@ -296,7 +301,7 @@ class Page:
             for number, (key, value) in enumerate(pairs):
                 self.lines.append("," * (number > 0) + " " * len(path))
                 self.keys[(*path, key)] = self._here()  # Of a key that is a duplicate, the place of the second one.
-                self._put(f"{json.dumps(key)}: ")
+                self._put(f"{quoted(key)}: ")
                 self._write((*path, key), value)
             self._put("}")
         elif isinstance(data, list):
@@ -312,17 +317,24 @@ class Page:
         return self.keys[path] if at_key and path in self.keys else self.values[path]
 
 
-def spoil(flaws: list[Flaw]) -> dict[str, Any]:
-    data = copy.deepcopy(POLICY)
+def spoil(flaws: list[Flaw]) -> Any:
+    data: Any = POLICY
     for each in flaws:
-        node: Any = data
-        for step in each.path[:-1]:
-            node = node[step]
-        if each.value is GONE:
-            del node[each.path[-1]]
-        else:
-            node[each.path[-1]] = each.value
+        data = changed(data, each.path, each.value)
     return data
+
+
+def changed(node: Any, path: Location, value: Any) -> Any:
+    """Return a copy with the value at the path; it shares with the original whatever is not on the path."""
+    step, *rest = path
+    made = copy.copy(node)
+    if rest:
+        made[step] = changed(node[step], tuple(rest), value)
+    elif value is GONE:
+        del made[step]
+    else:
+        made[step] = value
+    return made
 
 
 def problems(text: str, suffix: str) -> list[tuple[int, int, str]]:
@@ -390,7 +402,7 @@ def paths_in(data: Any, path: Location = ()) -> list[Location]:
     return [found for step, value in inner for found in [(*path, step), *paths_in(value, (*path, step))]]
 
 
-def put(path: Location, value: Any) -> dict[str, Any]:
+def put(path: Location, value: Any) -> Any:
     return spoil([Flaw(Code.VALUE, path, value)])
 
 
