@@ -44,9 +44,15 @@ def hands() -> Hands:
     return Hands()
 
 
+@pytest.fixture(scope="session")
+def any_loops_http() -> Http:
+    """Return what loads the public authorities once, for the loops of all tests."""
+    return Http()
+
+
 @pytest.fixture
-async def http() -> AsyncIterator[Http]:
-    async with Http() as http:
+async def http(any_loops_http: Http) -> AsyncIterator[Http]:
+    async with any_loops_http as http:
         yield http
 
 
