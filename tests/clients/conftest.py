@@ -18,7 +18,7 @@ from .servers import Answer, Handle, Seen, Server, platform, serve
 from .tools import container_programs, has_go
 
 collect_ignore = [] if os.environ.get("CLIENTS_MORE") == "1" else ["test_more_clients.py", "test_slow.py"]
-"""`make clients` runs these too: their programs take minutes to build, or they wait for minutes."""
+"""`make clients` runs these too: their programs take minutes to build, or they wait for a minute."""
 
 
 def pytest_report_header() -> str | None:
