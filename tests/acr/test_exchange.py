@@ -56,9 +56,15 @@ def acr(started: Registry) -> Iterator[Registry]:
     started.heal()
 
 
+@pytest.fixture(scope="module")
+def any_loops_http() -> Http:
+    """Return what loads the public authorities once, for the loops of all tests."""
+    return Http()
+
+
 @pytest.fixture
-async def http() -> AsyncIterator[Http]:
-    async with Http() as made:
+async def http(any_loops_http: Http) -> AsyncIterator[Http]:
+    async with any_loops_http as made:
         yield made
 
 
