@@ -28,7 +28,7 @@ SETTLED = {
     "Whether a first push needs the repository": "docker logs in, pushes a first image",
 }
 LEFT = {
-    "That the least custom roles": "the run has Owner; a second identity with those roles would have to run it again",
+    "Whether the minimal custom": "the run has Owner; a second identity with those roles would have to run it again",
     "Prices": "only an invoice shows them",
     "`aud` and `service` of regional endpoints": "the run's registry has neither",
     "Scopes with wildcards": "the service never sends one",
