@@ -215,9 +215,7 @@ def _patterns(text: str, maps: Maps) -> Iterator[str]:
 def _choices(part: str | Insertion) -> list[str]:
     if isinstance(part, str):
         return [part]
-    if part.table is not None:
-        return sorted(set(part.table.values()))
-    return ["**" if part.many else "*"]
+    return [part.widest] if part.table is None else sorted(set(part.table.values()))
 
 
 def _uncovered(limits: Sequence[str], pattern: str) -> str | None:

@@ -122,9 +122,7 @@ def _may_meet(grant: Grant, covers: Grant) -> bool:
     """Return False where no name can be in both, whatever templates make of claims; this spares the search."""
     if grant.catalog and covers.catalog:
         return True
-    templates = ("/".join(p if isinstance(p, str) else "**" for p in t.parts) for t in grant.templates)
-    tails = ("" if template.tail is None else "/**" for template in grant.templates)
-    given = [*grant.names, *(glob.text for glob in grant.globs), *map("".join, zip(templates, tails, strict=True))]
+    given = [*grant.names, *(glob.text for glob in grant.globs), *(template.widest for template in grant.templates)]
     ruled_out = [*covers.names, *(glob.text for glob in covers.globs)]
     return bool(given and ruled_out) and compatible([given, ruled_out]) is not None
 

@@ -110,6 +110,11 @@ class Insertion:
         return self.table is not None or self.lists is not None
 
     @property
+    def widest(self) -> str:
+        """The one pattern for all that may be inserted."""
+        return "**" if self.is_mapped or self.many else "*"
+
+    @property
     def varies(self) -> bool:
         """Return whether the number of inserted components depends on the claim."""
         return self.many or (self.table is not None and len({name.count("/") for name in self.table.values()}) > 1)
@@ -130,6 +135,12 @@ class Template:
     @property
     def insertions(self) -> tuple[Insertion, ...]:
         return tuple(part for part in self.parts if isinstance(part, Insertion))
+
+    @property
+    def widest(self) -> str:
+        """The one pattern for all names that the template can stand for."""
+        parts = [part if isinstance(part, str) else part.widest for part in self.parts]
+        return "/".join([*parts, *([] if self.tail is None else [self.tail.text])])
 
     @property
     def must_be_prefix_free(self) -> ClaimPath | None:

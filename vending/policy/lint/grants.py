@@ -100,28 +100,21 @@ def _patterns(text: str, view: View) -> list[str]:
     if "{" not in text:
         return [text]
     template = compile_template(text, view.maps)
-    tail = [] if template.tail is None else [template.tail.text]
     choices = [_choices(part) for part in template.parts]
     if prod(map(len, choices)) > _MAX_NAMES:
-        choices = [[_widest(part)] for part in template.parts]
+        return [template.widest]
+    tail = [] if template.tail is None else [template.tail.text]
     return ["/".join([*parts, *tail]) for parts in product(*choices)]
 
 
 def _choices(part: str | Insertion) -> list[str]:
-    if isinstance(part, Insertion) and part.lists is not None:
+    if isinstance(part, str):
+        return [part]
+    if part.lists is not None:
         return sorted(
             {text for reach in part.lists.values() for text in (*reach.names, *(g.text for g in reach.globs))}
         )
-    if isinstance(part, Insertion) and part.table is not None:
-        return sorted(set(part.table.values()))
-    return [_widest(part)]
-
-
-def _widest(part: str | Insertion) -> str:
-    """Return the one pattern for all that a part can be."""
-    if isinstance(part, str):
-        return part
-    return "*" if part.table is None and part.lists is None and not part.many else "**"
+    return [part.widest] if part.table is None else sorted(set(part.table.values()))
 
 
 # --- Too little to be of use ------------------------------------------------------------------------------------------
