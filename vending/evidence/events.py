@@ -46,16 +46,17 @@ class Tally:
 
     def lines(self) -> list[str]:
         """Say what was read, for people."""
-        said = [_number(self.events, "event") + (f" from {self.first} to {self.last}" if self.events else "")]
+        said = [count(self.events, "event") + (f" from {self.first} to {self.last}" if self.events else "")]
         if self.others:
-            said.append(f"{_number(self.others, 'other line')} left out")
+            said.append(f"{count(self.others, 'other line')} left out")
         if self.cut:
-            said.append(f"{_number(self.cut, 'event')} cut by the platform, and missing here")
+            said.append(f"{count(self.cut, 'event')} cut by the platform, and missing here")
         return [*said, *self.notes]
 
 
-def _number(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+def count(number: int, noun: str) -> str:
+    """Write `1 event`, `2 events`."""
+    return f"{number} {noun if number == 1 else noun + 's'}"
 
 
 def read(files: list[str], tally: Tally, progress: Progress | None = None) -> Iterator[Event]:

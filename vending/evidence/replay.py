@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, cast
 from vending.assurance.comment import code
 from vending.evidence.counts import Counts
 from vending.evidence.decisions import Again, Ruling, Undecidable, recorded
+from vending.evidence.events import count
 from vending.evidence.shown import caller
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ class Entries:
     def callers(self) -> str:
         """Say of how many callers they are."""
         number = len({(group.issuer, group.caller) for group, _ in self.groups()})
-        return f"more than {number} callers" if self.left_out else f"{number} caller{'' if number == 1 else 's'}"
+        return f"more than {number} callers" if self.left_out else count(number, "caller")
 
 
 def _asked(scope: list[str]) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from vending.acr.scope import repository
 from vending.evidence.decisions import Undecidable, decide_again
+from vending.evidence.events import count
 from vending.evidence.sightings import Caller, Request, Sightings
 from vending.policy import PRESETS
 from vending.policy.providers.preset import Gate
@@ -52,7 +53,7 @@ class Suggestion:
             for registry, names, actions in _grants(kept)
         ]
         times = sum(request.times for request in kept)
-        made_from = f"{times} recorded request{'' if times == 1 else 's'}"
+        made_from = count(times, "recorded request")
         description = f"Suggested from {made_from}; a refused request may have been an attack."
         return Suggestion({**self.rule, "description": description, "grant": grant}, kept)
 
