@@ -5,6 +5,7 @@
 `identity`   the managed-identity endpoint; `identity.env` are its variables
 `registry`   the emulated ACR in front of docker-registry; `registry.tokens` holds its rights and oddities
 `stack`      the whole: the service with the stack's policy at `stack.url`
+`http`       the app's HTTP client, for one test's event loop
 
 They live for the session; after each test every fault and oddity is removed (`Upstreams.heal`). A test that needs a
 policy or settings of its own starts another service on the same upstreams: `with Stack(upstreams, policy=…) as own:`.
@@ -12,7 +13,7 @@ policy or settings of its own starts another service on the same upstreams: `wit
 
 import ipaddress
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
@@ -20,6 +21,7 @@ from devstack.entra.identity import IdentityEndpoint
 from devstack.issuer.server import IssuerServer
 from devstack.registry.server import Registry
 from devstack.stack import Stack, Upstreams
+from vending.http_client import Http
 
 pytest_plugins = ["tests.support.collection", "tests.support.recorder"]
 
@@ -47,6 +49,19 @@ def _guard(event: str, arguments: tuple[object, ...]) -> None:
 def pytest_configure() -> None:
     """Set the guard for the whole run; subprocesses are on their own."""
     sys.addaudithook(_guard)
+
+
+@pytest.fixture(scope="session")
+def any_loops_http() -> Http:
+    """Return what loads the public authorities once, for the loops of all tests."""
+    return Http()
+
+
+@pytest.fixture
+async def http(any_loops_http: Http) -> AsyncIterator[Http]:
+    """Give a test the app's HTTP client, and close what it opened."""
+    async with any_loops_http as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import jwt
@@ -54,18 +54,6 @@ def acr(started: Registry) -> Iterator[Registry]:
     started.board.requests.clear()
     yield started
     started.heal()
-
-
-@pytest.fixture(scope="module")
-def any_loops_http() -> Http:
-    """Return what loads the public authorities once, for the loops of all tests."""
-    return Http()
-
-
-@pytest.fixture
-async def http(any_loops_http: Http) -> AsyncIterator[Http]:
-    async with any_loops_http as made:
-        yield made
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """Fixtures for verification: an issuer with every kind of key, a trap that nobody may call, a clock turned by hand."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -42,18 +42,6 @@ def authority_pem(authority: TestAuthority) -> str:
 @pytest.fixture
 def hands() -> Hands:
     return Hands()
-
-
-@pytest.fixture(scope="session")
-def any_loops_http() -> Http:
-    """Return what loads the public authorities once, for the loops of all tests."""
-    return Http()
-
-
-@pytest.fixture
-async def http(any_loops_http: Http) -> AsyncIterator[Http]:
-    async with any_loops_http as http:
-        yield http
 
 
 @pytest.fixture
