@@ -12,6 +12,7 @@ import pytest
 from devstack import tools
 from devstack.stack import Upstreams
 from tests.packaging.environments import environment
+from tests.packaging.runners import install_az, install_pip
 from tests.support.azurite import Azurite
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,6 +44,15 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of programs of an environment with the wheel and what `deliver` needs."""
     tools.may_install("an environment with the wheel's requirements")
     return environment(tmp_path_factory.mktemp("installed"), sys.executable, f"{wheel}[deliver]")
+
+
+@pytest.fixture(scope="session")
+def programs(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Return the folders of what jobs find first on their PATH: the stand-ins of az and pip, and the tool."""
+    folder = tmp_path_factory.mktemp("programs")
+    install_az(folder, installed / "python")
+    install_pip(folder, installed / "python")
+    return folder, installed
 
 
 @pytest.fixture(scope="session")

@@ -324,7 +324,7 @@ def _azure_cli(
 
 AZ: Final = '''\
 #!{python} -IS
-"""As much of the Azure CLI as pipelines need: log in with a federated token, print an access token, call an API."""
+"""As much of the Azure CLI as pipelines need: log in with a federated token, print an access token."""
 import json, os, pathlib, sys, urllib.error, urllib.parse, urllib.request
 home = pathlib.Path(os.environ["HOME"]) / "az-login.json"
 words = sys.argv[1:]
@@ -346,20 +346,6 @@ if words[0] == "login":
     login = json.loads(somebody) if somebody else {{name: option(word) for name, word in names.items()}}
     exchange(login, "https://management.azure.com")
     home.write_text(json.dumps(login))
-elif words[0] == "rest":
-    # https://github.com/Azure/azure-cli/blob/dev/src/azure-cli-core/azure/cli/core/util.py, send_raw_request:
-    # the answer is printed as it is, and one that is no success is an error.
-    if not home.exists():
-        sys.exit("ERROR: Please run 'az login' to setup account.")
-    url = option("--url").replace("https://api.loganalytics.io", os.environ.get("LOG_ANALYTICS", ""))
-    token = exchange(json.loads(home.read_text()), option("--resource"))["access_token"]
-    headers = {{"Authorization": "Bearer " + token, "Content-Type": "application/json"}}
-    request = urllib.request.Request(url, option("--body").encode(), headers, method=option("--method").upper())
-    try:
-        with urllib.request.urlopen(request) as answer:
-            print(json.dumps(json.load(answer), indent=2))
-    except urllib.error.HTTPError as error:
-        sys.exit("ERROR: " + error.reason + "(" + error.read().decode() + ")")
 elif words[:2] == ["account", "get-access-token"]:
     if not home.exists():
         sys.exit("ERROR: Please run 'az login' to setup account.")
@@ -370,22 +356,60 @@ else:
     sys.exit("ERROR: unexpected: " + " ".join(words))
 '''
 """https://learn.microsoft.com/cli/azure/account#az-account-get-access-token says what it prints."""
+AZ_REST: Final = """\
+#!/bin/sh
+# Call an API, which an export does for every day: without Python, and with the token of the first call.
+[ "$1" = rest ] || exec {program} "$@"
+shift
+while [ $# -gt 0 ]; do
+    case $1 in
+        --method) method=$(printf %s "$2" | tr a-z A-Z) ;;
+        --url) url=$2 ;;
+        --resource) resource=$2 ;;
+        --body) body=$2 ;;
+        --output) [ "$2" = json ] ;;
+        *) false ;;
+    esac || {{ echo "ERROR: unexpected: $*" >&2; exit 1; }}
+    shift 2
+done
+kept="$HOME/az-token-$(printf %s "$resource" | cksum | tr -d ' ')"
+[ -e "$kept" ] || {{ found=$({program} account get-access-token --resource "$resource") || exit 1
+    printf %s "$found" | jq --raw-output .accessToken >"$kept"; }}
+case $url in https://api.loganalytics.io/*) url=$LOG_ANALYTICS/${{url#https://api.loganalytics.io/}} ;; esac
+# https://github.com/Azure/azure-cli/blob/dev/src/azure-cli-core/azure/cli/core/util.py, send_raw_request:
+# the answer is printed as it is, and one that is no success is an error.
+answer=$(curl --silent --show-error --request "$method" --header "Authorization: Bearer $(cat "$kept")" \\
+    --header "Content-Type: application/json" --data-binary "$body" --write-out ' %{{http_code}}' "$url") || exit 1
+case ${{answer##* }} in
+    2??) printf '%s\\n' "${{answer% *}}" ;;
+    *) echo "ERROR: ${{answer##* }}(${{answer% *}})" >&2; exit 1 ;;
+esac
+"""
 
 
 def install_az(programs: Path, python: Path) -> None:
     """Write the Azure CLI's stand-in among the programs."""
-    program = programs / "az"
+    program = programs / "az-of-accounts"
     program.write_text(AZ.format(python=python))
-    program.chmod(0o755)
+    front = programs / "az"
+    front.write_text(AZ_REST.format(program=program))
+    for written in (program, front):
+        written.chmod(0o755)
 
 
 def install_pip(programs: Path, python: Path) -> None:
-    """Write a pip among the programs: our environments have none. Like the real script it ignores the checkout."""
+    """Write a pip among the programs: our environments have none. Like the real script it ignores the checkout.
+
+    What it found installed once it says again, because no job changes the environment.
+    """
     library = programs / "pip-alone"
     library.mkdir()
     (library / "pip").symlink_to(Path(pip.__file__).parent)
     program = programs / "pip"
-    program.write_text(f'#!/bin/sh\nPYTHONPATH={library} exec {python} -P -m pip "$@"\n')
+    program.write_text(
+        f'#!/bin/sh\nknown="{library}/$(printf %s "$*" | cksum)"\n'
+        f'[ -e "$known" ] || PYTHONPATH={library} {python} -P -m pip "$@" && : >"$known"\n'
+    )
     program.chmod(0o755)
 
 

@@ -24,8 +24,6 @@ from tests.packaging.runners import (
     Machine,
     Outcome,
     gitlab_review,
-    install_az,
-    install_pip,
 )
 from tests.support.caller import vend
 from vending.cli.main import main
@@ -70,11 +68,9 @@ def environment(upstreams: Upstreams) -> dict[str, str]:
 
 
 @pytest.fixture
-def machine(upstreams: Upstreams, installed: Path, environment: dict[str, str], files: Path, tmp_path: Path) -> Machine:
-    programs = tmp_path / "programs"
-    programs.mkdir()
-    install_az(programs, installed / "python")
-    install_pip(programs, installed / "python")
+def machine(
+    upstreams: Upstreams, programs: tuple[Path, Path], environment: dict[str, str], files: Path, tmp_path: Path
+) -> Machine:
     origin = Origin(tmp_path, files)
 
     def token_for(audience: str, subject: str) -> str:
@@ -83,7 +79,7 @@ def machine(upstreams: Upstreams, installed: Path, environment: dict[str, str], 
     def runner_for(subject: str) -> dict[str, str]:
         return upstreams.issuers.github.job(sub=subject).github_env
 
-    return Machine(origin, (programs, installed), environment, {}, TOKEN, token_for, runner_for)
+    return Machine(origin, programs, environment, {}, TOKEN, token_for, runner_for)
 
 
 @dataclass

@@ -19,7 +19,7 @@ from tests.evidence.recording import record
 from tests.packaging.forges import PLATFORMS, TOKEN, Forge, Issue
 from tests.packaging.monitor import RESOURCE, WORKSPACE, Workspace, refusal
 from tests.packaging.origin import Origin, checkout
-from tests.packaging.runners import Machine, Outcome, github_usage, install_az, install_pip
+from tests.packaging.runners import Machine, Outcome, github_usage
 from vending.acr.scope import parse as parse_scopes
 from vending.cli.main import main
 from vending.policy import Environment, load
@@ -80,11 +80,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def month(upstreams: Upstreams, installed: Path, files: Path, tmp_path: Path) -> Iterator[Month]:
-    programs = tmp_path / "programs"
-    programs.mkdir()
-    install_az(programs, installed / "python")
-    install_pip(programs, installed / "python")
+def month(upstreams: Upstreams, programs: tuple[Path, Path], files: Path, tmp_path: Path) -> Iterator[Month]:
     upstreams.authority.resources.add(RESOURCE)
     issuer = upstreams.issuers.github
     trusted = FederatedCredential(issuer.url, "repo:contoso/access:environment:audit", lambda: issuer.keys)
@@ -107,7 +103,7 @@ def month(upstreams: Upstreams, installed: Path, files: Path, tmp_path: Path) ->
         return issuer.job(sub=subject).github_env
 
     origin = Origin(tmp_path, files)
-    machine = Machine(origin, (programs, installed), environment, variables, TOKEN, token_for, runner_for)
+    machine = Machine(origin, programs, environment, variables, TOKEN, token_for, runner_for)
     found = Month(machine, tmp_path / "runs", files)
     with (
         serve(lambda _server: lambda seen: GITHUB.answer(found.forge, seen)) as forge,
