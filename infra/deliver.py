@@ -105,8 +105,17 @@ def version_of(root: Path) -> str:
 
 
 def host(where: tuple[str, ...], kind: str) -> str:
-    """Give a host name of the app: `Standard`, where it is called, or `Repository`, where packages go."""
-    return az("functionapp", "show", *where, "--query", f"hostNameSslStates[?hostType=='{kind}'].name | [0]")
+    """Give a host name of the app: `Standard`, where it is called, or `Repository`, where packages go.
+
+    Of an app on Flex Consumption `az functionapp show` prints the resource as Azure Resource Manager gives it, of others
+    its properties (azure-cli 2.91.0, `show_functionapp`). Raises `Undelivered`.
+    """
+    found = az(
+        "functionapp", "show", *where, "--query", f"(properties || @).hostNameSslStates[?hostType=='{kind}'].name | [0]"
+    )
+    if not found:
+        raise Undelivered(f"az functionapp show names no host of the type {kind}")
+    return found
 
 
 def deliver(given: argparse.Namespace) -> dict[str, Any]:

@@ -194,6 +194,9 @@ class AzureCli:
     def show_app(self, options: dict[str, str], folder: Path) -> str:
         kind = re.search(r"hostType=='(\w+)'", options["--query"])
         assert kind
+        # Of Flex Consumption the Azure CLI prints the resource with its `properties`, not flattened as of other plans.
+        if "properties" not in options["--query"]:
+            return ""
         name = host_name(self.site(options))
         return name if kind[1] == "Standard" else name.replace(".", ".scm.", 1)
 

@@ -171,6 +171,13 @@ def test_the_sample_policy_is_not_delivered(app: App, tmp_path: Path) -> None:
     assert app.published == []
 
 
+def test_an_app_whose_scm_host_is_not_told_is_a_failure(app: App, tmp_path: Path) -> None:
+    done = deliver(app, tmp_path, "--scm", "")
+    assert done.returncode == 1
+    assert "names no host of the type Repository" in done.stderr
+    assert app.published == []
+
+
 def test_a_failed_build_is_told(app: App, tmp_path: Path) -> None:
     app.deployments = [{"status": 3, "status_text": "no matching distribution"}]
     app.ready = [(200, running())]
