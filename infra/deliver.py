@@ -107,7 +107,7 @@ def version_of(root: Path) -> str:
 def host(where: tuple[str, ...], kind: str) -> str:
     """Give a host name of the app: `Standard`, where it is called, or `Repository`, where packages go.
 
-    Of an app on Flex Consumption `az functionapp show` prints the resource as Azure Resource Manager gives it, of others
+    Of an app on Flex Consumption `az functionapp show` prints the resource as Azure Resource Manager has it, of others
     its properties (azure-cli 2.91.0, `show_functionapp`). Raises `Undelivered`.
     """
     found = az(
