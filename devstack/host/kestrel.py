@@ -1,16 +1,18 @@
-"""What Kestrel, the platform's web server, refuses before any middleware runs, on top of uvicorn's h11 protocol.
+"""What Kestrel, the platform's web server, refuses before any middleware runs, on top of uvicorn's HTTP protocol.
 
-Each rule stands beside its source in dotnet/aspnetcore, `src/Servers/Kestrel/Core/src`. A refusal is an empty answer
-that closes the connection. h11 stays stricter than Kestrel about what no client sends (control characters in a
+Each rule is beside its source in dotnet/aspnetcore, `src/Servers/Kestrel/Core/src`. A refusal is an empty answer that
+closes the connection. httptools stays stricter than Kestrel about what no client sends (control characters in a
 header's name, a broken chunk).
 """
 
 import re
 from collections.abc import Iterator
 from http import HTTPStatus
+from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
 
-from uvicorn.protocols.http.h11_impl import H11Protocol
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 REQUEST_LINE_LIMIT = 8 * 1024
 """`KestrelServerLimits.MaxRequestLineSize`: bytes of the request line with its line break; more is a 414."""
@@ -132,14 +134,27 @@ def _authority(target: bytes) -> set[str] | None:
     return {name, f"{name}:{default}"} if port in ("", default) else {f"{name}:{port}"}
 
 
-class KestrelProtocol(H11Protocol):
-    """uvicorn's HTTP/1.1 protocol behind Kestrel's limits."""
+_PARSED_METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"TRACE"})
+
+
+class KestrelProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP/1.1 protocol behind Kestrel's limits.
+
+    Kestrel takes every token as a method, and none of them changes how the body is read. The parser knows a list, and
+    opens a tunnel for CONNECT, so it is told POST for all others.
+    """
 
     _head = b""
+    _method = b""
+    _in_message = False
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._renew_parser()
 
     def data_received(self, data: bytes) -> None:
         """Hold a request's head back until it is complete and Kestrel would take it."""
-        if self.conn.their_state.__name__ != "IDLE":
+        if self._in_message:
             super().data_received(data)
             return
         # Empty lines between requests are skipped (Http1Connection.ParseRequest).
@@ -151,7 +166,39 @@ class KestrelProtocol(H11Protocol):
             return
         if complete:
             whole, self._head = self._head, b""
-            super().data_received(whole)
+            super().data_received(self._as_parsed(whole))
+
+    def on_message_begin(self) -> None:
+        """Take what follows as a part of this request."""
+        self._in_message = True
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """Begin to answer, by the method that was sent."""
+        super().on_headers_complete()
+        self.scope["method"] = self._method.decode("ascii")
+
+    def on_message_complete(self) -> None:
+        """Take what follows as another request."""
+        self._in_message = False
+        super().on_message_complete()
+
+    def _as_parsed(self, whole: bytes) -> bytes:
+        self._method, target, rest = whole.split(b" ", 2)
+        if self._method in _PARSED_METHODS:
+            return whole
+        # The name of a server, which only CONNECT may have for its target, has no path either.
+        named = self._method == b"CONNECT" and not target.startswith(b"/") and _authority(target) is None
+        return b" ".join((b"POST", b"*" if named else target, rest))
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Go on in HTTP/1.1, as Kestrel does where no middleware takes the upgrade."""
+        self._renew_parser()
+
+    def _renew_parser(self) -> None:
+        self.parser = httptools.HttpRequestParser(self)
+        # Of two framings the chunked one counts (RFC 9112 section 6.3), here as in Kestrel.
+        self.parser.set_dangerous_leniencies(lenient_chunked_length=True, lenient_data_after_close=True)
 
     def _refuse(self, refused: Refused) -> None:
         self._unset_keepalive_if_required()

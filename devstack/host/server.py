@@ -30,7 +30,7 @@ from devstack import recording
 from devstack.host import platform_routes
 from devstack.host.app import AppError, HttpFunction, import_app, index, route_prefix
 from devstack.host.forwarding import Forwarding
-from devstack.host.kestrel import HEADERS_LIMIT, REQUEST_LINE_LIMIT, KestrelProtocol, decode_path
+from devstack.host.kestrel import KestrelProtocol, decode_path
 from devstack.host.platform_routes import Reply
 from devstack.serving import LOOPBACK, bind
 
@@ -272,7 +272,6 @@ async def _serve(directory: Path, sock: socket.socket, forwarding: Forwarding) -
         proxy_headers=False,
         timeout_keep_alive=_KEEP_ALIVE,
         timeout_graceful_shutdown=_GRACE,
-        h11_max_incomplete_event_size=REQUEST_LINE_LIMIT + HEADERS_LIMIT,
     )
     server = _Server(config, f"http://{LOOPBACK}:{sock.getsockname()[1]}")
     await server.serve(sockets=[sock])
