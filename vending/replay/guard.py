@@ -52,7 +52,7 @@ class ReplayGuard:
             yield
             return
         key, owner = _key(issuer, claims), new_owner()
-        taking = asyncio.create_task(self._store.claim(key, owner, claims.expires_at + _CLAIM_OUTLIVES_SECONDS))
+        taking = asyncio.ensure_future(self._store.claim(key, owner, claims.expires_at + _CLAIM_OUTLIVES_SECONDS))
         try:
             with claiming:
                 if not await asyncio.shield(taking):
@@ -64,7 +64,7 @@ class ReplayGuard:
             await self._give_back(taking, key, owner)
             raise
 
-    async def _give_back(self, taking: asyncio.Task[bool], key: str, owner: str) -> None:
+    async def _give_back(self, taking: asyncio.Future[bool], key: str, owner: str) -> None:
         async def undo() -> None:
             held = True  # Where the store's answer was lost the claim may stand; only its owner can take it back.
             with suppress(Exception):

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import heapq
 import secrets
+from asyncio import get_running_loop
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
+    from asyncio import Future
+    from collections.abc import Awaitable
+
     from vending.clock import Clock
 
 OWNER_BYTES: Final = 16
@@ -26,7 +30,7 @@ def new_owner() -> str:
 class ReplayStore(Protocol):
     """Keep claims. Keys are hex digests; `expires_at` is in seconds since the epoch. May raise `Refusal`."""
 
-    async def claim(self, key: str, owner: str, expires_at: float) -> bool:
+    def claim(self, key: str, owner: str, expires_at: float) -> Awaitable[bool]:
         """Take `key` for `owner`, atomically; False if somebody holds it."""
 
     async def release(self, key: str, owner: str) -> None:
@@ -60,13 +64,15 @@ class MemoryStore:
     def __len__(self) -> int:
         return len(self._ends)
 
-    async def claim(self, key: str, owner: str, expires_at: float) -> bool:
-        """Take `key`, unless it is held. Atomic, for nothing here awaits."""
+    def claim(self, key: str, owner: str, expires_at: float) -> Future[bool]:
+        """Take `key` before this returns, unless it is held. The future is done: nobody needs a task to wait for it."""
         self._purge()
-        if key in self._claims:
-            return False
-        self._put(key, owner, expires_at)
-        return True
+        free = key not in self._claims
+        if free:
+            self._put(key, owner, expires_at)
+        claimed = get_running_loop().create_future()
+        claimed.set_result(free)
+        return claimed
 
     async def release(self, key: str, owner: str) -> None:
         """Give `key` back if `owner` holds it."""
