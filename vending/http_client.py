@@ -12,8 +12,8 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urljoin, urlsplit
+from typing import TYPE_CHECKING, Any, Final, cast
+from urllib.parse import urlencode, urljoin, urlsplit
 
 import httpx
 
@@ -213,12 +213,18 @@ async def _once(
     max_bytes: int,
 ) -> Answer:
     # Straight to the transport: what `httpx.AsyncClient` does on the way (cookies, proxies, redirects, credentials of a
-    # URL or a .netrc) must not happen here, and costs as much as the call itself.
-    request = httpx.Request(method, _parsed(url), headers={**_HEADERS, **(headers or {})}, data=form, content=content)
+    # URL or a .netrc) must not happen here, and costs as much as the call itself. The body goes as a stream, because
+    # httpx's own encoding of forms takes longer than the rest of the request; aiohttp writes the length and the host.
+    sent = {**_HEADERS, **(headers or {})}
+    if form is not None:
+        content = urlencode(form).encode()
+        sent["Content-Type"] = "application/x-www-form-urlencoded"
+    stream = httpx.ByteStream(content or b"")
+    request = httpx.Request(method, _parsed(url), headers=sent, stream=stream)
     response = await transport.handle_async_request(request)
     try:
         body = _Body(url, response.headers.get("content-encoding", ""), max_bytes)
-        async for chunk in response.aiter_raw():
+        async for chunk in cast("httpx.AsyncByteStream", response.stream):
             if not body.takes(chunk):
                 break
     finally:

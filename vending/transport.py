@@ -54,7 +54,7 @@ class Transport(httpx.AsyncBaseTransport):
                 request.method,
                 _url(request),
                 headers=[(name.decode("ascii"), value.decode("latin-1")) for name, value in request.headers.raw],
-                data=request.content or None,
+                data=request.read() or None,
                 allow_redirects=False,
             )
         except aiohttp.ConnectionTimeoutError as error:
