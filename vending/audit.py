@@ -60,6 +60,7 @@ _MOST_KEYS: Final = 4096
 _COUNTED: Final = frozenset(SHORTENED) - {"granted", "decided_on", "absent", "withheld", "job"}
 """What keeps `MAX_ITEMS` entries however short they are; the others are needed to give the decision again."""
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_UNESCAPED: Final = json.JSONEncoder(ensure_ascii=False)
 
 
 @dataclass(slots=True)
@@ -212,7 +213,7 @@ class Trail:
         for name in SHORTENED:
             if name in _COUNTED and len(event[name]) > MAX_ITEMS:
                 _shorten(event, name, event[name][:MAX_ITEMS])
-        if self.decided_on is not None and (told := _readable(self.decided_on)) != self.decided_on:
+        if self.decided_on is not None and (told := _readable(self.decided_on)) is not self.decided_on:
             _shorten(event, "decided_on", told)
         return event
 
@@ -302,11 +303,18 @@ def _shorten(event: dict[str, Any], name: str, kept: list[Any] | dict[str, Any])
 
 def _readable(values: dict[str, JsonValue]) -> dict[str, JsonValue]:
     """Leave out what other readers of JSON refuse: half a surrogate pair, which no replacement would decide like."""
+    if not _SURROGATE.search(_UNESCAPED.encode(values)):
+        return values
     return {
         name: value
         for name, value in values.items()
         if not _SURROGATE.search(json.dumps([name, value], ensure_ascii=False))
     }
+
+
+def length_of(granted: Iterable[str]) -> int:
+    """Count the characters of `granted` in an event: quoted, with a comma; names and actions have nothing to escape."""
+    return sum(len(scope) + len('"", ') for scope in granted)
 
 
 def outcome(refusal: Refusal | None) -> Outcome:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import dataclass
 from functools import partial
@@ -129,7 +128,7 @@ def denial(decision: Decision) -> Refusal:
 
 
 def _refuse_what_no_event_holds(decision: Decision) -> None:
-    if decision.allowed and len(json.dumps([str(scope) for scope in decision.granted])) > audit.MAX_GRANTED:
+    if decision.allowed and audit.length_of(map(str, decision.granted)) > audit.MAX_GRANTED:
         raise Refusal(
             Reason.TOO_MANY_SCOPES,
             "Ask for fewer repositories in one request, so that the audit log can name every one that is granted.",
