@@ -38,8 +38,8 @@ _HEADERS: Final[Mapping[str, str]] = {
 _QUIET_LOGGERS: Final = ("azure", "msal", "httpx", "httpcore", "opentelemetry", "urllib3", "asyncio")
 """Libraries that write URLs, headers or error bodies into their logs."""
 
-_IMPORTS_AFTER_SECONDS: Final = 0.05
-"""Enough for an answer to leave before what later ones need is imported."""
+_BEHIND_AN_ANSWER_SECONDS: Final = 0.05
+"""Enough for an answer to leave before something that takes long begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,7 @@ class App:
         self._service: Service | None = None
         self._refusals = RefusalLog(Clock())
         self._answered = False
+        self._vended = False
 
     def service(self) -> Service:
         """Return the service, built on the first call."""
@@ -74,7 +75,10 @@ class App:
             answer = await self._answer(endpoint, req, context)
         if not self._answered:
             self._answered = True
-            asyncio.get_running_loop().call_later(_IMPORTS_AFTER_SECONDS, startup.begin_imports)
+            asyncio.get_running_loop().call_later(_BEHIND_AN_ANSWER_SECONDS, startup.begin_imports)
+        if not self._vended and endpoint.name == "token" and answer.status_code == 200:
+            self._vended = True
+            asyncio.get_running_loop().call_later(_BEHIND_AN_ANSWER_SECONDS, startup.settle)
         return answer
 
     async def _answer(self, endpoint: _Endpoint, req: func.HttpRequest, context: func.Context) -> func.HttpResponse:

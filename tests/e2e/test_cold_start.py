@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 
 from devstack import plain
-from devstack.stack import Stack, Upstreams
+from devstack.stack import PROJECT, Stack, Upstreams
 from tests.support.caller import GRANT_TYPE
 
 pytestmark = pytest.mark.e2e
@@ -43,3 +45,44 @@ async def test_two_hundred_callers_of_a_cold_service_share_every_call_that_can_b
     assert cold.issuers.github.board.requests == {"discovery": 1, "jwks": 1}
     assert cold.identity.board.requests == {"token": 1}
     assert cold.registry.board.requests == {"exchange": 1, "token": CALLERS}
+
+
+APP = """
+import gc, importlib.util, json
+import azure.functions as func
+
+spec = importlib.util.spec_from_file_location("the_app", {path!r})
+module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+app = module.app
+
+@app.route("collector")
+def collector(req: func.HttpRequest) -> func.HttpResponse:
+    return func.HttpResponse(json.dumps([gc.get_freeze_count(), gc.get_threshold()[0]]))
+"""
+
+
+def test_what_the_start_made_is_kept_from_the_collector_after_the_first_token_and_not_before(tmp_path: Path) -> None:
+    (tmp_path / "function_app.py").write_text(APP.format(path=str(PROJECT / "function_app.py")))
+    (tmp_path / "host.json").write_text((PROJECT / "host.json").read_text())
+    with Upstreams(docker_registry=False) as upstreams, Stack(upstreams, app=tmp_path) as stack:
+
+        def collector() -> tuple[int, int]:
+            frozen, threshold = plain.get(f"{stack.url}/collector").json()
+            return frozen, threshold
+
+        def vend(token: str) -> int:
+            form = {"grant_type": GRANT_TYPE, "subject_token": token, "scope": "repository:web/api:pull"}
+            return plain.post(f"{stack.url}/token", data=form).status_code
+
+        assert plain.get(f"{stack.url}/readyz").status_code == 200
+        assert vend("no.token.atall") == 400
+        time.sleep(0.2)
+        before = collector()
+        assert vend(stack.issuers.github.token()) == 200
+        deadline = time.monotonic() + 10
+        while collector() == before and time.monotonic() < deadline:
+            time.sleep(0.02)
+        frozen, threshold = collector()
+        assert (before[0], frozen > 50_000) == (0, True)
+        assert threshold > before[1]

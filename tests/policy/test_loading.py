@@ -23,6 +23,7 @@ from vending.policy import (
     load_with_source,
 )
 from vending.policy.language.problems import Code, Finding
+from vending.policy.language.reader import read
 
 GUID = "ABCDEF00-0000-0000-0000-000000000001"
 LOW = GUID.lower()
@@ -213,6 +214,20 @@ def test_collector_stays_off_where_it_was_off() -> None:
         assert not gc.isenabled()
     finally:
         gc.enable()
+
+
+def test_policy_that_is_replaced_is_freed_without_the_collector() -> None:
+    """The app keeps what its start made from the collector (`vending.startup.settle`): a cycle would stay for ever."""
+    sample = Path("policy.yaml")
+    data = json.dumps(read(sample.read_bytes(), sample.name).data, default=str).encode()
+
+    def load_and_drop() -> None:
+        load_bytes(data, name="policy.json", environment=Environment(), directory=Path())
+
+    load_and_drop()
+    gc.collect()
+    load_and_drop()
+    assert gc.collect() == 0
 
 
 # --- A loader that fails ----------------------------------------------------------------------------------------------
