@@ -17,7 +17,7 @@ from tests.policy.language import compose, rule
 from tests.support.examples import examples
 from vending.policy import Environment, PolicyError, load, load_bytes
 from vending.policy.language.omission import Omission, validate_rest
-from vending.policy.language.problems import Code, Location
+from vending.policy.language.problems import Code, Location, Problem
 from vending.policy.language.reader import read
 from vending.policy.language.structure import validate
 
@@ -340,7 +340,11 @@ def changed(node: Any, path: Location, value: Any) -> Any:
 def problems(text: str, suffix: str) -> list[tuple[int, int, str]]:
     with pytest.raises(PolicyError) as caught:
         load_bytes(text.encode(), name=f"policy{suffix}", environment=ENVIRONMENT, directory=None)
-    return [(problem.line, problem.column, problem.code) for problem in caught.value.problems]
+    return [placed(problem) for problem in caught.value.problems]
+
+
+def placed(problem: Problem) -> tuple[int, int, str]:
+    return problem.line, problem.column, problem.code
 
 
 @cache
@@ -416,11 +420,20 @@ def at(path: Location) -> Any:
 EVERYWHERE = pytest.mark.parametrize("path", paths_in(POLICY), ids=lambda path: "/".join(map(str, path)))
 
 
+# Reading YAML takes long, and what judges a policy sees only what was read: each mistake is made alone in JSON, and all
+# of one depth are made at once to see that they are read in YAML alike.
+
+
 @EVERYWHERE
 def test_value_left_out_is_the_only_thing_reported(path: Location) -> None:
     page = Page(put(path, Raw("null")))
-    assert problems(page.text, ".yaml") == [(*page.values[path], Code.EMPTY)]
     assert [place for *place, _ in problems(page.text, ".json")] == [[*page.values[path]]]
+
+
+@EVERYWHERE
+def test_value_that_cannot_be_read_is_the_only_thing_reported(path: Location) -> None:
+    page = Page(put(path, Raw("1.5")))
+    assert problems(page.text, ".json") == [(*page.values[path], Code.AMBIGUOUS_SCALAR)]
 
 
 @EVERYWHERE
@@ -431,10 +444,32 @@ def test_value_of_a_wrong_type_is_the_only_thing_reported(path: Location) -> Non
 
 
 @pytest.mark.parametrize("path", [path for path in paths_in(POLICY) if isinstance(path[-1], str)])
-@pytest.mark.parametrize("suffix", [".json", ".yaml"])
-def test_key_that_is_a_duplicate_is_the_only_thing_reported(path: Location, suffix: str) -> None:
+def test_key_that_is_a_duplicate_is_the_only_thing_reported(path: Location) -> None:
     page = Page(put(path, Twice(at(path), at(path))))
-    assert problems(page.text, suffix) == [(*page.keys[path], Code.DUPLICATE_KEY)]
+    assert problems(page.text, ".json") == [(*page.keys[path], Code.DUPLICATE_KEY)]
+
+
+@pytest.mark.parametrize("depth", range(1, 1 + max(map(len, paths_in(POLICY)))))
+@pytest.mark.parametrize(("written", "code"), [("null", Code.EMPTY), ("1.5", Code.AMBIGUOUS_SCALAR)])
+def test_values_left_out_or_unreadable_leave_nothing_else_open_in_yaml(written: str, code: Code, depth: int) -> None:
+    paths = [path for path in paths_in(POLICY) if len(path) == depth]
+    page = Page(spoil([Flaw(code, path, Raw(written)) for path in paths]))
+    document = read(page.text.encode(), "policy.yaml")
+    assert [placed(problem) for problem in document.problems] == [(*page.values[path], code) for path in paths]
+    assert document.broken == set(paths)
+    assert document.data == spoil([Flaw(code, path, "") for path in paths])
+
+
+@pytest.mark.parametrize("depth", range(1, 1 + max(map(len, paths_in(POLICY)))))
+def test_keys_that_are_duplicates_leave_nothing_else_open_in_yaml(depth: int) -> None:
+    paths = [path for path in paths_in(POLICY) if len(path) == depth and isinstance(path[-1], str)]
+    page = Page(spoil([Flaw(Code.DUPLICATE_KEY, path, Twice(at(path), at(path))) for path in paths]))
+    document = read(page.text.encode(), "policy.yaml")
+    assert [placed(problem) for problem in document.problems] == [
+        (*page.keys[path], Code.DUPLICATE_KEY) for path in paths
+    ]
+    assert document.broken == set(paths)
+    assert document.data == POLICY
 
 
 @pytest.mark.parametrize("section", ["registries", "identities", "issuers", "maps"])
