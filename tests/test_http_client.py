@@ -95,12 +95,6 @@ async def serve() -> AsyncIterator[Serve]:
         listening.close_clients() if hasattr(listening, "close_clients") else None
 
 
-@pytest.fixture
-async def http() -> AsyncIterator[Http]:
-    async with Http() as made:
-        yield made
-
-
 def response(body: bytes = b"{}", status: str = "200 OK", **headers: str) -> bytes:
     lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.policy.language import GITHUB, deny, make_policy, rule
 from tests.policy.reference import matches_pattern
+from tests.support.examples import examples
 from vending.policy.engine.globs import compile_glob, is_literal
 from vending.policy.engine.pattern_index import PatternIndex
 
@@ -100,7 +101,7 @@ PIECES = st.lists(st.sampled_from(["a", "b", "ab", "abc", "cab", "/", "*", "**",
 PATTERNS = PIECES.map("".join).filter(lambda text: "***" not in text)
 
 
-@settings(max_examples=500, deadline=None)
+@examples(500)
 @given(
     st.lists(st.lists(PATTERNS, min_size=1, max_size=3), max_size=8),
     st.lists(st.sampled_from(["a", "b", "ab", "abc", "cab", "/", "x-y"]), max_size=8).map("".join),
