@@ -8,7 +8,7 @@ from itertools import product
 from typing import Any, Final
 
 from tests.policy.language import NOW, compose
-from vending.acr.scope import Scope, repository
+from vending.acr.scope import repository
 from vending.oidc.types import VerifiedClaims
 from vending.policy import Policy, decide
 
@@ -117,19 +117,17 @@ TOKENS: Final[list[dict[str, Any]]] = [
     {name: value for name, value in zip(SMALL, values, strict=True) if value is not None}
     for values in product(*SMALL.values())
 ]
-SCOPES: Final[list[Scope]] = [repository(name, (action,)) for name in REPOSITORIES for action in ACTIONS]
+SCOPES: Final = tuple(repository(name, ACTIONS) for name in REPOSITORIES)
+Access = tuple[int, str, str, str]
+"""The number of a token in TOKENS, a registry, a repository and an action."""
 
 
-def allowed(policy: Policy, claims: dict[str, Any], registry: str, scope: Scope) -> bool:
-    """Ask the evaluator for one scope."""
-    return decide(policy, VerifiedClaims("generic", claims), registry, (scope,), NOW).allowed
-
-
-def differs(one: Policy, other: Policy) -> bool:
-    """Return whether one policy grants a small token something that the other one does not."""
-    return any(
-        allowed(one, claims, registry, scope) and not allowed(other, claims, registry, scope)
-        for claims in TOKENS
+def access(policy: Policy) -> set[Access]:
+    """Ask the evaluator for everything with each token, and return what it grants."""
+    return {
+        (number, registry, scope.name, action)
+        for number, claims in enumerate(TOKENS)
         for registry in REGISTRIES
-        for scope in SCOPES
-    )
+        for scope in decide(policy, VerifiedClaims("generic", claims), registry, SCOPES, NOW).granted
+        for action in scope.actions
+    }
