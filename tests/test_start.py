@@ -88,6 +88,27 @@ def test_what_requests_need_is_imported_behind_the_answer_to_the_first_one() -> 
     assert done.stdout.strip() == "200 [] [] True", done.stderr
 
 
+LOAD = """
+import asyncio, sys, time
+
+async def main():
+    import function_app
+    at_once = [name for name in NAMES if name in sys.modules]
+    end = time.monotonic() + 60
+    while any(name not in sys.modules for name in NAMES) and time.monotonic() < end:
+        await asyncio.sleep(0.01)
+    print(at_once, [name for name in NAMES if name in sys.modules] == NAMES)
+
+asyncio.run(main())
+"""
+
+
+def test_worker_that_waits_for_the_first_request_imports_what_requests_need() -> None:
+    needed = ["vending.endpoints", "vending.vendor", "aiohttp", "httpx", "pydantic", "cryptography", "azure.identity"]
+    done = start(f"NAMES = {needed}\n{LOAD}", WEBSITE_HOSTNAME="vend.example")
+    assert done.stdout.strip() == "[] True", done.stderr
+
+
 @pytest.mark.parametrize("name", PACKAGES)
 def test_package_that_is_missing_stops_the_start_although_it_is_imported_later(name: str) -> None:
     answer, (printed, _) = misconfigured(before=f"sys.modules[{name!r}] = None")

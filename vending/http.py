@@ -169,6 +169,7 @@ def blueprint(environment: Mapping[str, str]) -> func.Blueprint:
     functions = func.Blueprint()  # type: ignore[no-untyped-call]
     for endpoint in ENDPOINTS:
         _register(functions, app, endpoint)
+    startup.import_ahead()
     return functions
 
 

@@ -1,12 +1,13 @@
 """The start: what it checks and says, and what it leaves for later. Imports nothing that a start can do without.
 
 Packages that take long to import are looked for at the start, so that a missing one stops it, and imported later: in a
-thread while a cold start waits for the network, or behind the answer to the first request that does not need them.
-Whoever needs one earlier imports it, and nothing depends on the thread.
+thread, while the platform is still busy with the start itself or a first request waits for the network. Whoever needs
+one earlier imports it, and nothing depends on the thread.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
 import logging
@@ -31,7 +32,11 @@ PACKAGES: Final = (
 _COLLECT_AFTER: Final = 20_000
 """Objects made and not freed again until the collector looks at the youngest; some MiB if all of them are cycles."""
 
+_AHEAD_AFTER_SECONDS: Final = 0.05
+"""Enough for the worker to tell the host which functions there are before the interpreter is busy."""
+
 _LATER: Final = (
+    "vending.endpoints",
     "vending.wiring",
     "vending.transport",
     "vending.policy.compiler.load",
@@ -42,6 +47,9 @@ _LATER: Final = (
 """In the order in which a request needs them."""
 
 
+_THREAD: Final = "imports"
+
+
 def check_packages() -> None:
     """Look for every package that will be needed. Raises `ModuleNotFoundError`; runs no code of theirs."""
     for name in PACKAGES:
@@ -49,11 +57,21 @@ def check_packages() -> None:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 
+def import_ahead() -> None:
+    """Begin the imports soon, where a worker imports the app: its event loop is running.
+
+    The platform takes some tenths of a second from there to the first request, and the worker waits meanwhile. Without
+    a loop the first answer begins them.
+    """
+    with contextlib.suppress(RuntimeError):
+        asyncio.get_running_loop().call_later(_AHEAD_AFTER_SECONDS, begin_imports)
+
+
 def begin_imports() -> None:
-    """Begin to import what requests will need, in a thread; do nothing where it is all there."""
+    """Begin to import what requests will need, in a thread; do nothing where that has begun, or it is all there."""
     missing = [name for name in _LATER if name not in sys.modules]
-    if missing:
-        threading.Thread(target=_import, args=(missing,), name="imports").start()
+    if missing and all(thread.name != _THREAD for thread in threading.enumerate()):
+        threading.Thread(target=_import, args=(missing,), name=_THREAD).start()
 
 
 def _import(names: list[str]) -> None:
