@@ -31,11 +31,10 @@ from devstack.registry.distribution import (
 )
 from devstack.registry.docker import DockerRegistry
 from devstack.registry.memory import MemoryRegistry, error
-from devstack.registry.tokens import Refused, Rights, TokenService
+from devstack.registry.tokens import AUTHENTICATE, Refused, Rights, TokenService
 from devstack.serving import LOOPBACK, LocalServer
 
 _FIREWALL = "client with IP '{ip}' is not allowed access. Refer https://aka.ms/acr/firewall to grant access."
-_AUTHENTICATE = "authentication required, visit https://aka.ms/acr/authorization for more information."
 _ATTRIBUTES: dict[str, object] = {
     "createdTime": "2026-01-01T00:00:00.0000000Z",
     "lastUpdateTime": "2026-01-01T00:00:00.0000000Z",
@@ -240,7 +239,7 @@ class Registry(LocalServer):
 
     def _challenge(self, request: web.Request, needed: list[Scope], *, reason: str | None = None) -> web.Response:
         detail = [{"Type": s.kind, "Name": s.name, "Action": action} for s in needed for action in s.actions]
-        response = error(401, "UNAUTHORIZED", _AUTHENTICATE, detail or None)
+        response = error(401, "UNAUTHORIZED", AUTHENTICATE, detail or None)
         challenge = f'Bearer realm="{request.scheme}://{request.host}/oauth2/token",service="{self.login_server}"'
         if needed:
             challenge += f',scope="{" ".join(str(scope) for scope in needed)}"'

@@ -23,6 +23,12 @@ REFRESH_LIFETIME = 11_700
 ACCESS_LIFETIME = 4_500
 ANONYMOUS_LIFETIME = 1_200
 """Lifetimes in seconds, counted from the back-dated `iat`."""
+AUTHENTICATE = "authentication required, visit https://aka.ms/acr/authorization for more information."
+"""What a caller without credentials is told, by the registry and by the token service (dotnet/tye issue 1185).
+
+Docker 20.10 takes the distribution API's own words, "authentication required", for a fault, and repeats an upload for
+50 seconds.
+"""
 _REGISTRY_ID = "9f3c1d5e7b2a4c608e1f0d2b4a6c8e10"
 
 Claims = dict[str, Any]
@@ -152,7 +158,7 @@ class TokenService:
     def anonymous_token(self) -> str:
         """Mint the token of a caller without credentials, whatever was asked for. Raise Refused unless allowed."""
         if not self.anonymous_pull:
-            raise unauthorized("authentication required")
+            raise unauthorized(AUTHENTICATE)
         claims = {
             **self._registered("acr_anon_pull", ANONYMOUS_LIFETIME),
             "version": "1.0",

@@ -3,6 +3,7 @@
 docs/clients.md publishes what is found here as a table; its rows are this file's tests.
 """
 
+import contextlib
 import hashlib
 import io
 import json
@@ -198,9 +199,9 @@ def test_containerd_pulls_with_the_kubelets_form_of_the_credential(live: Live, d
 # --- a build that outlives its token ---
 
 
-@pytest.fixture
-def short_lived(live: Live) -> Iterator[Callable[[], None]]:
-    """Have the registry give out tokens of a few seconds; call the fixture's value to end that."""
+@contextlib.contextmanager
+def short_lived_tokens(live: Live) -> Iterator[None]:
+    """Have the registry give out tokens of a few seconds until the block ends."""
     tokens = live.stack.registry.tokens
     lifetime = 5
 
@@ -208,12 +209,18 @@ def short_lived(live: Live) -> Iterator[Callable[[], None]]:
         return {**claims, "exp": int(time.time()) + lifetime}
 
     tokens.tamper = shortened
-
-    def end() -> None:
+    try:
+        yield
+    finally:
         tokens.tamper = None
 
-    yield end
-    end()
+
+@pytest.fixture
+def short_lived(live: Live) -> Iterator[Callable[[], None]]:
+    """Have the registry give out tokens of a few seconds; call the fixture's value to end that."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(short_lived_tokens(live))
+        yield stack.close
 
 
 def wait_until_refused(live: Live, token: str) -> None:
