@@ -120,6 +120,21 @@ def test_package_that_is_missing_stops_the_start_although_it_is_imported_later(n
     assert printed == f"the app cannot start: ModuleNotFoundError: No module named {name!r}"
 
 
+@pytest.mark.parametrize("binary", ["_pydantic_core.cpython-38-x86_64-linux-gnu.so", ""])
+def test_packages_of_another_python_stop_the_start_and_are_named(tmp_path: Path, binary: str) -> None:
+    (tmp_path / "pydantic_core" / "_pydantic_core").mkdir(parents=True)  # The stubs, as in the wheel.
+    (tmp_path / "pydantic_core" / "__init__.py").write_text("raise SystemExit('imported')")
+    if binary:
+        (tmp_path / "pydantic_core" / binary).touch()
+    answer, (printed, logged) = misconfigured(before=f"sys.path.insert(0, {str(tmp_path)!r})")
+    assert (answer["status"], answer["body"]["reason"], answer["failure"]) == (503, "misconfigured", "ImportError")
+    assert printed.startswith(
+        f"the app cannot start: ImportError: the packages are installed for another Python: "
+        f"pydantic_core has {binary or 'no binary'}, and this one needs _pydantic_core.{sys.implementation.cache_tag}"
+    )
+    assert json.loads(logged)["error"] in printed
+
+
 def test_every_package_that_the_app_requires_is_looked_for() -> None:
     lines = (PROJECT / "requirements.in").read_text(encoding="utf-8").splitlines()
     required = {re.split(r"[\[<>=~; ]", line)[0] for line in lines if line and not line.startswith("#")}

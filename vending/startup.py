@@ -14,6 +14,7 @@ import logging
 import sys
 import threading
 from importlib import import_module
+from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, PathFinder
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -28,6 +29,9 @@ PACKAGES: Final = (
     *("jwt", "msal", "pydantic", "ruamel.yaml"),
 )
 """What the service cannot do without: `requirements.in`, by the names of the modules."""
+
+_BINARY: Final = ("pydantic_core", "_pydantic_core")
+"""A package that cannot do without its extension module, and that module: its file fits one version of CPython."""
 
 _COLLECT_AFTER: Final = 20_000
 """Objects made and not freed again until the collector looks at the youngest; some MiB if all of them are cycles."""
@@ -51,10 +55,25 @@ _THREAD: Final = "imports"
 
 
 def check_packages() -> None:
-    """Look for every package that will be needed. Raises `ModuleNotFoundError`; runs no code of theirs."""
+    """Look for every package that will be needed. Raises `ImportError` and its kin; runs no code of theirs."""
     for name in PACKAGES:
         if find_spec(name) is None:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+    _check_binaries()
+
+
+def _check_binaries() -> None:
+    """Raise `ImportError` where the packages were installed for another Python, which imports would meet one by one."""
+    package, module = _BINARY
+    found = find_spec(package)
+    places = list(found.submodule_search_locations or ()) if found else []
+    spec = PathFinder.find_spec(module, places)  # Its full name would import the package.
+    if spec is None or not isinstance(spec.loader, ExtensionFileLoader):  # Its folder of stubs passes for a package.
+        there = sorted(path.name for place in places for path in Path(place).glob(f"{module}.*"))
+        raise ImportError(
+            f"the packages are installed for another Python: {package} has {', '.join(there) or 'no binary'}, "
+            f"and this one needs {module}{EXTENSION_SUFFIXES[0]}"
+        )
 
 
 def import_ahead() -> None:
