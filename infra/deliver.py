@@ -1,12 +1,13 @@
 """Deliver the code: build the package, hand it to the app, and wait until the app runs it.
 
-Usage: python infra/deliver.py --resource-group GROUP --name APP [--telemetry]; --help has the rest.
+Usage: python infra/deliver.py --resource-group GROUP --name APP [--telemetry] [--with-dependencies]
+--help has the rest.
 
 The way is the deployment endpoint that the Azure CLI and Core Tools call themselves, `/api/publish` of the app's SCM
 host, with an Entra token of `az`. `az functionapp deployment source config-zip` asks the host's /admin afterwards,
 which is closed here, waits two minutes and exits with 1 although all is well. What counts is the app's own word:
 /readyz has to answer 200 with the version of this checkout and, where the policy is bundled, with its SHA-256. Exit 1
-otherwise.
+otherwise. A package that carries its dependencies is published without the remote build.
 
 `--settings-after` sets app settings once the package runs, as VENDING_TELEMETRY=azure-monitor needs: package first.
 """
@@ -25,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
-from package import ROOT, Refused, build, packed_policy
+from package import ROOT, Refused, build, packed_policy, packed_python
 
 FAILED, SUCCEEDED = 3, 4
 """Of the deployment's `status`; smaller numbers are on the way."""
@@ -67,10 +68,11 @@ def ask(url: str, *, token: str | None = None, content: bytes | None = None, sec
         return status, text
 
 
-def publish(scm: str, token: str, package: Path, *, attempts: int, pause: float) -> None:
-    """Hand the package over, and wait until its dependencies are installed. Raises `Undelivered`."""
+def publish(scm: str, token: str, package: Path, *, remote_build: bool, attempts: int, pause: float) -> None:
+    """Hand the package over, and wait until it is deployed, its dependencies installed. Raises `Undelivered`."""
     content = package.read_bytes()
-    status, answer = ask(f"{scm}/api/publish?RemoteBuild=true", token=token, content=content, seconds=600)
+    query = f"RemoteBuild={'true' if remote_build else 'false'}"
+    status, answer = ask(f"{scm}/api/publish?{query}", token=token, content=content, seconds=600)
     if status not in {200, 202}:
         raise Undelivered(f"The package was not taken: {status} {answer}")
     identifier = answer if isinstance(answer, str) and answer else "latest"
@@ -118,6 +120,22 @@ def host(where: tuple[str, ...], kind: str) -> str:
     return found
 
 
+def check_python(package: Path, where: tuple[str, ...]) -> bool:
+    """Tell whether a package has its dependencies. Raises `Undelivered` where they are not for the app's Python.
+
+    An app that tells no version, since it is not on Flex Consumption, takes any; it would answer 503 `misconfigured`.
+    """
+    packed = packed_python(package)
+    if packed is None:
+        return False
+    runs = az("functionapp", "show", *where, "--query", "(properties || @).functionAppConfig.runtime.version")
+    if runs not in {"", packed}:
+        raise Undelivered(
+            f"{package} has dependencies for Python {packed}, but the app runs on {runs}: name one of that by --python"
+        )
+    return True
+
+
 def deliver(given: argparse.Namespace) -> dict[str, Any]:
     """Do all of it, and give the answer of /readyz."""
     where = ("--resource-group", given.resource_group, "--name", given.name)
@@ -128,9 +146,16 @@ def deliver(given: argparse.Namespace) -> dict[str, Any]:
     bundled = not settings or "://" not in settings[0]["value"]
     if not given.prebuilt:
         policy: Path | None = given.policy if bundled else None
-        build(given.package, policy=policy, telemetry=given.telemetry, python=given.python)
+        build(
+            given.package,
+            policy=policy,
+            telemetry=given.telemetry,
+            python=given.python,
+            with_dependencies=given.with_dependencies,
+        )
+    remote_build = not check_python(given.package, where)
     token = az("account", "get-access-token", "--query", "accessToken")
-    publish(scm, token, given.package, attempts=given.attempts, pause=given.pause)
+    publish(scm, token, given.package, remote_build=remote_build, attempts=given.attempts, pause=given.pause)
     if given.settings_after:
         az("functionapp", "config", "appsettings", "set", *where, "--settings", *given.settings_after)
     packed = packed_policy(given.package) if bundled else None
@@ -147,6 +172,7 @@ def main() -> None:
     parser.add_argument("--prebuilt", action="store_true", help="the package is there: do not build it")
     parser.add_argument("--python", metavar="PROGRAM", default=sys.executable, help="the Python that the app runs on")
     parser.add_argument("--telemetry", action="store_true", help="with the requirements for OpenTelemetry")
+    parser.add_argument("--with-dependencies", action="store_true", help="pack them: no remote build, for one Python")
     parser.add_argument("--settings-after", nargs="*", default=[], metavar="K=V", help="app settings to set afterwards")
     parser.add_argument("--url", help="where the app is reached, if not at its own host name")
     parser.add_argument("--scm", help="where packages are handed over, if not at its own SCM host")

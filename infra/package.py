@@ -1,15 +1,16 @@
 """Build the deployment package: a zip of the files that git tracks and `.funcignore` names, and of one policy.
 
-Usage: python infra/package.py [--policy FILE] [--telemetry] [--python PROGRAM] OUT.zip
+Usage: python infra/package.py [--policy FILE] [--telemetry] [--with-dependencies] [--python PROGRAM] OUT.zip
 
 Without --policy the package has none, for a policy in a blob. A policy in YAML is packed as `acr-vending compile` makes
 it where this Python has the packages of requirements.txt, and as it is where it has not. Dependencies are not in the
 package: Azure installs requirements.txt (remote build); --telemetry puts requirements-telemetry.txt in its place, for
-VENDING_TELEMETRY=azure-monitor.
+VENDING_TELEMETRY=azure-monitor. --with-dependencies packs them too, as wheels for the function app's Linux.
 
-The app's bytecode is packed beside its source, so that a cold start does not compile it: for the Python that runs this,
-or for --python. It is made from the very files that are packed and never checked against them again (PEP 552,
-unchecked), since nobody changes a deployed package. Another Python looks for another file name and takes the source.
+The bytecode of all that is packed lies beside its source, so that a cold start does not compile it: for the Python that
+runs this, or for --python. It is made from the very files that are packed and never checked against them again (PEP
+552, unchecked), since nobody changes a deployed package. Another Python looks for another file name and takes the
+source; with dependencies the app refuses to start on it, because their binaries fit one Python alone.
 
 The same files and the same Python give the same bytes, so that a package can be compared with a release.
 """
@@ -30,6 +31,12 @@ ROOT = Path(__file__).resolve().parents[1]
 # Zip knows no earlier time; a fixed one keeps packages of the same files equal.
 EPOCH = (1980, 1, 1, 0, 0, 0)
 NOT_IMPORTED = "vending/starter/files/"  # What `init` writes into a new repository.
+SITE_PACKAGES = ".python_packages/lib/site-packages"
+"""Where the Functions worker looks first on Linux: azure-functions-python-worker, workers/python/*/worker.py."""
+VERSIONS = ("3.11", "3.12", "3.13")
+"""Of CPython: what the app runs on, and requirements.txt is locked for."""
+PLATFORM = "manylinux2014_x86_64"
+"""Flex Consumption runs x86_64. The oldest manylinux that all locked wheels have, so that any of its images will do."""
 POLICIES = {".json": "policy.json", ".yaml": "policy.yaml", ".yml": "policy.yaml"}
 
 # The sample's owner id, registry and audience: a policy with any of them is somebody's first copy of policy.yaml.
@@ -126,6 +133,69 @@ def bytecode(sources: dict[str, bytes], python: str) -> dict[str, bytes]:
     return made
 
 
+def version_of(python: str) -> str:
+    """Return the version of an interpreter, such as 3.13. Raises `Refused` unless it is CPython 3.11 to 3.13."""
+    code = "import sys; print(sys.implementation.name, '%d.%d' % sys.version_info[:2])"
+    try:
+        done = subprocess.run([python, "-I", "-c", code], capture_output=True, text=True, check=False)  # noqa: S603 - arguments of ours alone
+    except OSError as error:
+        raise Refused(f"{python}: {error.strerror}") from None
+    name, _, version = done.stdout.strip().partition(" ")
+    if name != "cpython" or version not in VERSIONS:
+        found = done.stdout.strip() or "no Python"
+        raise Refused(f"{python} is {found}; the app runs on CPython {', '.join(VERSIONS)}: name one by --python")
+    return version
+
+
+def dependencies(requirements: bytes, python: str) -> dict[str, bytes]:
+    """Install locked requirements for the function app, and return their files by their paths. Raises `Refused`.
+
+    The interpreter's own pip does it, because pip evaluates environment markers for the Python that it runs on, and not
+    for --python-version (pip issue 11664). The lock names all packages, so pip need not look for more.
+    """
+    version = version_of(python)
+    with tempfile.TemporaryDirectory() as folder:
+        lock, target = Path(folder, "requirements.txt"), Path(folder, "target")
+        lock.write_bytes(requirements)
+        quiet = ["--quiet", "--disable-pip-version-check", "--no-input", "--root-user-action=ignore"]
+        wheels = ["--platform", PLATFORM, "--python-version", version, "--implementation", "cp", "--only-binary=:all:"]
+        exact = ["--no-deps", "--no-compile", "--require-hashes", "--target", str(target), "--requirement", str(lock)]
+        done = subprocess.run(  # noqa: S603 - arguments of ours alone
+            [python, "-m", "pip", "install", *quiet, *wheels, *exact],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=folder,
+        )
+        if done.returncode:
+            raise Refused(_why_not_installed(done.stderr.strip(), python, version))
+        return _installed(target)
+
+
+def _why_not_installed(said: str, python: str, version: str) -> str:
+    if "No module named pip" in said:
+        return f"{python} has no pip: run `{python} -m ensurepip`, or name a Python that has it by --python"
+    return (
+        f"the dependencies cannot be installed for CPython {version} on {PLATFORM}:\n{said}\n"
+        "pip needs a package index (PIP_INDEX_URL names another) with a wheel of every locked package; "
+        "without --with-dependencies Azure installs them"
+    )
+
+
+def _installed(target: Path) -> dict[str, bytes]:
+    """Read what pip installed, without the programs: each begins with the path of the interpreter that pip ran on."""
+    found = {}
+    for path in target.rglob("*"):
+        name = path.relative_to(target)
+        if name.parts[0] == "bin" or not path.is_file():
+            continue
+        content = path.read_bytes()
+        if name.name == "RECORD":
+            content = b"".join(line for line in content.splitlines(True) if not line.startswith(b"../../bin/"))
+        found[f"{SITE_PACKAGES}/{name.as_posix()}"] = content
+    return found
+
+
 def build(
     target: Path,
     *,
@@ -133,15 +203,18 @@ def build(
     telemetry: bool = False,
     sample: bool = False,
     python: str = sys.executable,
+    with_dependencies: bool = False,
 ) -> list[str]:
     """Write the package to `target` and return the paths in it. Raises `Refused`, and writes nothing then."""
     source = {"requirements.txt": "requirements-telemetry.txt"} if telemetry else {}
     entries = {path: (ROOT / source.get(path, path)).read_bytes() for path in files()}
-    modules = {path: entries[path] for path in entries if path.endswith(".py") and not path.startswith(NOT_IMPORTED)}
-    entries |= bytecode(modules, python)
     if policy is not None:
         name, content = policy_entry(policy, sample=sample)
         entries[name] = content
+    if with_dependencies:
+        entries |= dependencies(entries["requirements.txt"], python)
+    modules = {path: entries[path] for path in entries if path.endswith(".py") and not path.startswith(NOT_IMPORTED)}
+    entries |= bytecode(modules, python)
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as package:
         for path in sorted(entries):
             entry = zipfile.ZipInfo(path, EPOCH)
@@ -164,11 +237,21 @@ def interpreter(paths: list[str]) -> str:
     return next(path.rsplit(".", 2)[1] for path in paths if path.endswith(".pyc"))
 
 
+def packed_python(package: Path) -> str | None:
+    """Return the version of Python that the dependencies in a package fit, such as 3.13; None where it has none."""
+    with zipfile.ZipFile(package) as archive:
+        names = archive.namelist()
+    if not any(name.startswith(SITE_PACKAGES) for name in names):
+        return None
+    return interpreter(names).replace("cpython-3", "3.")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Build the deployment package.")
     parser.add_argument("--policy", type=Path, metavar="FILE", help="bundle this policy, compiled")
     parser.add_argument("--allow-sample-policy", action="store_true", help="bundle it even if it is the sample")
     parser.add_argument("--telemetry", action="store_true", help="with the requirements for OpenTelemetry")
+    parser.add_argument("--with-dependencies", action="store_true", help="pack them: no remote build, for one Python")
     parser.add_argument("--python", metavar="PROGRAM", default=sys.executable, help="the Python that the app runs on")
     parser.add_argument("target", type=Path, metavar="OUT.zip")
     given = parser.parse_args()
@@ -179,12 +262,23 @@ def main() -> None:
             telemetry=given.telemetry,
             sample=given.allow_sample_policy,
             python=given.python,
+            with_dependencies=given.with_dependencies,
         )
     except Refused as refusal:
         sys.exit(f"package.py: {refusal}")
     sys.stdout.write("\n".join(packed) + "\n")
-    sys.stderr.write(f"The bytecode is for {interpreter(packed)}; another Python runs the source.\n")
-    policy = packed_policy(given.target)
+    tell(given.target, packed)
+
+
+def tell(package: Path, packed: list[str]) -> None:
+    """Say on standard error what a package is for, and which policy it has."""
+    tag, only = interpreter(packed), packed_python(package)
+    if only is None:
+        sys.stderr.write(f"The bytecode is for {tag}; another Python runs the source.\n")
+    else:
+        sys.stderr.write(f"The dependencies and the bytecode are for {tag} on x86_64 Linux, and for no other Python.\n")
+        sys.stderr.write("Deploy it without the remote build, as infra/deliver.py does.\n")
+    policy = packed_policy(package)
     if policy is None:
         sys.stderr.write("No policy is bundled: VENDING_POLICY must name a blob, or pass --policy FILE.\n")
     else:

@@ -15,6 +15,7 @@ DOCTOR = "the doctor reads policy"
 SETTLED = {
     "The values that Azure checks itself": "Bicep: the first deployment succeeds",
     "`functionsRuntimeAdminIsolationEnabled`, `http20Enabled`": "functionsRuntimeAdminIsolationEnabled is in force",
+    "That a package with its dependencies runs": "a package that carries its dependencies runs",
     "Whether the time that role assignments need": "the policy can be uploaded by whom the parameters name",
     "That an ABAC condition bounds a registry": ABAC,
     "What `/oauth2/token` answers when the identity lacks an action": ABAC,
@@ -29,6 +30,7 @@ SETTLED = {
 }
 LEFT = {
     "Whether the minimal custom": "the run has Owner; a second identity with those roles would have to run it again",
+    "Whether bytecode of the dependencies": "the app does not tell what it compiled",
     "Prices": "only an invoice shows them",
     "`aud` and `service` of regional endpoints": "the run's registry has neither",
     "Scopes with wildcards": "the service never sends one",

@@ -123,7 +123,7 @@ def results(folder: Path) -> dict[str, str]:
 
 
 def test_every_claim_holds_where_all_is_well(stack: Stack, scm: str, tmp_path: Path, modules: dict[str, Any]) -> None:
-    done = accept(stack, scm, tmp_path, "bicep", "terraform", "azd")
+    done = accept(stack, scm, tmp_path, "bicep", "packed", "terraform", "azd")
     found = results(tmp_path)
     assert {claim: seen for claim, seen in found.items() if seen.startswith("fail")} == {}
     assert done.returncode == 0, done.stderr

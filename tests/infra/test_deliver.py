@@ -26,6 +26,7 @@ echo "$@" >> "$AZ_CALLS"
 case "$*" in
   *get-access-token*) echo a-token ;;
   *"appsettings list"*) echo "$AZ_POLICY" ;;
+  *runtime.version*) echo "$AZ_RUNTIME" ;;
 esac
 """
 POLICY_TEXT = b'{"version": 1}\n'
@@ -69,7 +70,9 @@ def app() -> Iterator[App]:
         yield state
 
 
-def deliver(app: App, folder: Path, *options: str, policy: str = "[]") -> subprocess.CompletedProcess[str]:
+def deliver(
+    app: App, folder: Path, *options: str, policy: str = "[]", runtime: str = ""
+) -> subprocess.CompletedProcess[str]:
     az = folder / "az"
     az.write_text(AZ)
     az.chmod(0o755)
@@ -100,6 +103,7 @@ def deliver(app: App, folder: Path, *options: str, policy: str = "[]") -> subpro
         "PATH": f"{folder}:{os.environ['PATH']}",
         "AZ_CALLS": str(folder / "calls"),
         "AZ_POLICY": policy,
+        "AZ_RUNTIME": runtime,
     }
     return run([*command, *places, *options], env=environment)
 
@@ -202,3 +206,40 @@ def test_telemetry_s_setting_follows_its_package(app: App, tmp_path: Path) -> No
     calls = (tmp_path / "calls").read_text().splitlines()
     assert "appsettings set" in calls[-1]
     assert "VENDING_TELEMETRY=azure-monitor" in calls[-1]
+
+
+def packed_for(tag: str, folder: Path) -> None:
+    """Write a package that carries its dependencies, as far as a delivery looks into it."""
+    with zipfile.ZipFile(folder / "app.zip", "w") as package:
+        package.writestr("policy.json", POLICY_TEXT)
+        package.writestr(f".python_packages/lib/site-packages/__pycache__/httpx.{tag}.pyc", b"")
+
+
+@pytest.mark.parametrize("runtime", ["3.12", ""])
+def test_package_with_its_dependencies_is_published_without_the_remote_build(
+    app: App, tmp_path: Path, runtime: str
+) -> None:
+    packed_for("cpython-312", tmp_path)
+    app.ready = [(200, running())]
+    done = deliver(app, tmp_path, "--prebuilt", runtime=runtime)
+    assert done.returncode == 0, done.stderr
+    assert [path for path, _, _ in app.published] == ["/api/publish?RemoteBuild=false"]
+
+
+def test_package_with_dependencies_for_another_python_is_not_delivered(app: App, tmp_path: Path) -> None:
+    packed_for("cpython-312", tmp_path)
+    done = deliver(app, tmp_path, "--prebuilt", runtime="3.13")
+    assert done.returncode == 1
+    assert "dependencies for Python 3.12, but the app runs on 3.13" in done.stderr
+    assert app.published == []
+
+
+def test_dependencies_are_packed_where_that_is_asked_for(app: App, tmp_path: Path) -> None:
+    """What cannot be packed is not delivered."""
+    other = tmp_path / "python"
+    other.write_text("#!/bin/sh\necho cpython 3.10\n")
+    other.chmod(0o755)
+    done = deliver(app, tmp_path, "--with-dependencies", "--python", str(other))
+    assert done.returncode == 1
+    assert f"{other} is cpython 3.10; the app runs on CPython" in done.stderr
+    assert app.published == []
