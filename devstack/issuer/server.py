@@ -87,9 +87,18 @@ class Issuer:
         if not self._keys:
             self.add_key()
 
-    def add_key(self, algorithm: str | None = None, *, kid: str | None = None, publish: bool = True) -> SigningKey:
-        """Make a key that signs from now on; the older ones stay published. With `publish=False` nobody learns it."""
-        key = SigningKey.generate(algorithm or self._algorithm, kid=kid)
+    def add_key(
+        self,
+        algorithm: str | None = None,
+        *,
+        kid: str | None = None,
+        publish: bool = True,
+        key: SigningKey | None = None,
+    ) -> SigningKey:
+        """Make a key, or take one, that signs from now on; the older ones stay published. With `publish=False` nobody
+        learns it.
+        """
+        key = key or SigningKey.generate(algorithm or self._algorithm, kid=kid)
         self._keys.append(key)
         if publish:
             self._published.add(key.kid)

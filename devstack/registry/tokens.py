@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Literal
 
 import jwt
@@ -71,14 +72,20 @@ class Rights:
         return frozenset(found)
 
 
+@cache
+def _signing_key() -> SigningKey:
+    """Make the key of every registry of this process; a token is for the one that its audience names."""
+    key = SigningKey.generate("RS256")
+    return SigningKey(libtrust_kid(key.public), "RS256", key.private)
+
+
 class TokenService:
     """Trades Entra tokens for refresh tokens and those for access tokens; verifies what it signed."""
 
     def __init__(self, service: str, tenant: Tenant) -> None:
         self.service = service
         self.tenant = tenant
-        key = SigningKey.generate("RS256")
-        self.key = SigningKey(libtrust_kid(key.public), "RS256", key.private)
+        self.key = _signing_key()
         self.rights: dict[str, Rights] = {}
         """By object id. A principal without an entry has no role on the registry."""
         self._live_refresh_tokens: set[str] = set()

@@ -1,7 +1,7 @@
 """Whatever fails upstream, the caller gets the answer that docs/acr.md promises, and no token.
 
 Each cell of the table there is played with a registry, an issuer and an identity of its own, so that nothing is
-cached, by one service whose policy is replaced for each.
+cached. The services take turns: while one is asked, the others come to their next policies.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import json
 import re
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,26 +117,40 @@ def test_every_fault_of_the_matrix_is_documented() -> None:
 
 
 class Arena:
-    """A service and what it talks to, made anew for each cell but for the process and the identity endpoint."""
+    """A service and what it talks to, made anew for each cell but for the process and the identity endpoint.
 
-    def __init__(self, upstreams: Upstreams, host: HostProcess, policy: Callable[[str], None]) -> None:
-        self.upstreams = upstreams
-        self.host = host
-        self._write = policy
-        self.issuers = IssuerServer(audience=upstreams.audience).start(upstreams.loop)
+    The policy is written at once and comes into force within a second, or when `put_in_force` has waited for it.
+    """
+
+    def __init__(self, service: Stack) -> None:
+        self.service = service
+        self.upstreams = service.upstreams
+        self.issuers = IssuerServer(audience=self.upstreams.audience).start(self.upstreams.loop)
+        self.issuers.github.add_key(key=self.upstreams.issuers.github.key)
         self.minter = ManagedIdentity.new("minter")
-        upstreams.identity.user_assigned.append(self.minter)
-        self.registry: Registry = upstreams.new_registry()
+        self.upstreams.identity.user_assigned.append(self.minter)
+        self.registry: Registry = self.upstreams.new_registry()
+        self._policy = ""
+        self._write(self.registry.login_server)
 
-    def put_in_force(self, login_server: str | None = None) -> None:
+    @property
+    def host(self) -> HostProcess:
+        return self.service.host
+
+    def _write(self, login_server: str) -> None:
         text = POLICY.format(
             audience=self.upstreams.audience,
-            login_server=login_server or self.registry.login_server,
+            login_server=login_server,
             client_id=self.minter.client_id,
             issuer=self.issuers.github.url,
         )
-        self._write(text)
-        wanted = hashlib.sha256(text.encode()).hexdigest()
+        if text != self._policy:
+            self._policy = text
+            self.service.write_policy(text)
+
+    def put_in_force(self, login_server: str | None = None) -> None:
+        self._write(login_server or self.registry.login_server)
+        wanted = hashlib.sha256(self._policy.encode()).hexdigest()
         deadline = time.monotonic() + 60
         while plain.get(f"{self.host.url}/readyz").json()["sha256"] != wanted:
             assert time.monotonic() < deadline, "the policy did not come into force"
@@ -179,28 +194,42 @@ def own_upstreams() -> Iterator[Upstreams]:
 SETTINGS = {"VENDING_POLICY_REFRESH_SECONDS": "1"}
 
 
-@pytest.fixture(scope="module")
-def service(own_upstreams: Upstreams) -> Iterator[Stack]:
-    with Stack(own_upstreams, settings=SETTINGS) as started:
-        yield started
+def taking_turns(upstreams: Upstreams, number: int, settings: dict[str, str]) -> Iterator[deque[Arena]]:
+    """Start a number of services, each with a policy of its own that comes into force until it is its turn."""
+    with contextlib.ExitStack() as cleanup:
+        services = [cleanup.enter_context(Stack(upstreams, settings=settings)) for _ in range(number)]
+        arenas = deque(Arena(service) for service in services)
+        yield arenas
+        for arena in arenas:
+            arena.close()
+
+
+def next_of(arenas: deque[Arena]) -> Iterator[Arena]:
+    """Return whose turn it is, and afterwards send its service to the end of the queue with all else new."""
+    arena = arenas.popleft()
+    yield arena
+    arena.close()
+    arenas.append(Arena(arena.service))
 
 
 @pytest.fixture(scope="module")
-def hasty_service(own_upstreams: Upstreams) -> Iterator[Stack]:
-    with Stack(own_upstreams, settings={**SETTINGS, "VENDING_DEADLINE_SECONDS": HASTY_SECONDS}) as started:
-        yield started
+def arenas(own_upstreams: Upstreams) -> Iterator[deque[Arena]]:
+    yield from taking_turns(own_upstreams, 4, SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def hasty_arenas(own_upstreams: Upstreams) -> Iterator[deque[Arena]]:
+    yield from taking_turns(own_upstreams, 1, {**SETTINGS, "VENDING_DEADLINE_SECONDS": HASTY_SECONDS})
 
 
 @pytest.fixture
-def arena(own_upstreams: Upstreams, service: Stack) -> Iterator[Arena]:
-    with contextlib.closing(Arena(own_upstreams, service.host, service.write_policy)) as made:
-        yield made
+def arena(arenas: deque[Arena]) -> Iterator[Arena]:
+    yield from next_of(arenas)
 
 
 @pytest.fixture
-def hasty_arena(own_upstreams: Upstreams, hasty_service: Stack) -> Iterator[Arena]:
-    with contextlib.closing(Arena(own_upstreams, hasty_service.host, hasty_service.write_policy)) as made:
-        yield made
+def hasty_arena(hasty_arenas: deque[Arena]) -> Iterator[Arena]:
+    yield from next_of(hasty_arenas)
 
 
 @pytest.fixture
@@ -281,7 +310,7 @@ def test_refused_connection_to_the_identity_endpoint_gets_its_documented_answer(
     settings = {**SETTINGS, "IDENTITY_ENDPOINT": f"http://{closed}/msi/token"}
     with (
         Stack(own_upstreams, settings=settings) as own,
-        contextlib.closing(Arena(own_upstreams, own.host, own.write_policy)) as arena,
+        contextlib.closing(Arena(own)) as arena,
     ):
         arena.put_in_force()
         check(arena, arena.vend(), CELLS["connection refused", "identity"])
