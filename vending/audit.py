@@ -30,6 +30,7 @@ from vending.audit_event import (
     Pair,
     SecurityEvent,
 )
+from vending.clock import timestamp
 from vending.oidc.claim_path import parse_key, read
 from vending.policy.providers.presets import PRESETS
 from vending.shapes import written
@@ -57,7 +58,9 @@ PERSONAL_CLAIMS: Final[frozenset[str]] = frozenset().union(*(preset.personal for
 _PERSONAL_PATHS: Final = tuple(map(parse_key, PERSONAL_CLAIMS))
 _MOST_KEYS: Final = 4096
 """Keys whose nature is remembered: policies and presets name them, and no caller does."""
-_COUNTED: Final = frozenset(SHORTENED) - {"granted", "decided_on", "absent", "withheld", "job"}
+_COUNTED: Final = tuple(
+    name for name in SHORTENED if name not in {"granted", "decided_on", "absent", "withheld", "job"}
+)
 """What keeps `MAX_ITEMS` entries however short they are; the others are needed to give the decision again."""
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _UNESCAPED: Final = json.JSONEncoder(ensure_ascii=False)
@@ -203,15 +206,15 @@ class Trail:
                 ],
                 policy_sha256=self.policy_sha256,
                 token_id=None if self.token_id is None else _cut(self.token_id),
-                token_expires_at=_timestamp(self.token_expires_at),
+                token_expires_at=None if self.token_expires_at is None else timestamp(self.token_expires_at),
                 durations_ms={name: round(value, 3) for name, value in {**self.durations, "total": total}.items()},
                 client_address=_cut(self.client_address),
                 user_agent=_cut(self.user_agent),
                 shortened=[],
             )
         )
-        for name in SHORTENED:
-            if name in _COUNTED and len(event[name]) > MAX_ITEMS:
+        for name in _COUNTED:
+            if len(event[name]) > MAX_ITEMS:
                 _shorten(event, name, event[name][:MAX_ITEMS])
         if self.decided_on is not None and (told := _readable(self.decided_on)) is not self.decided_on:
             _shorten(event, "decided_on", told)
@@ -377,7 +380,3 @@ def _told(value: JsonValue) -> JsonValue:
 
 def _written(seconds: float) -> str:
     return datetime.fromtimestamp(to_the_millisecond(seconds), UTC).isoformat(timespec="milliseconds")
-
-
-def _timestamp(seconds: float | None) -> str | None:
-    return None if seconds is None else datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

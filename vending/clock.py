@@ -5,6 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
+
+
+def timestamp(seconds: float) -> str:
+    """Write a time in seconds since the epoch as RFC 3339 has it, in UTC and whole seconds: `2026-01-31T12:00:00Z`."""
+    return datetime.fromtimestamp(int(seconds), UTC).isoformat().replace("+00:00", "Z")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,11 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from vending import __version__, request, responses
 from vending.acr.scope import render
+from vending.clock import timestamp
 from vending.errors import Refusal
 
 if TYPE_CHECKING:
@@ -117,13 +117,12 @@ def _parse(kind: Kind, call: Call) -> tuple[request.TokenRequest, Trail]:
 
 def _vended(vended: Vended, request_id: str, now: float) -> responses.Token:
     token, registry, decision = vended.token, vended.case.registry, vended.case.decision
-    expires_at = datetime.fromtimestamp(int(token.expires_at), UTC)
     return responses.Token(
         access_token=token.secret,
         issued_token_type=request.ACCESS_TOKEN_TYPE,
         token_type="Bearer",
         expires_in=max(0, int(token.expires_at - now)),
-        expires_at=expires_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        expires_at=timestamp(token.expires_at),
         scope=render(decision.granted),
         registry=registry.login_server,
         hosts=list(registry.all_hosts),

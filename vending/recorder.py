@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from vending import audit
 from vending.errors import Reason, Refusal
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from vending.audit_event import Kind
     from vending.clock import Clock
     from vending.telemetry import Telemetry
+
+
+_UNFORESEEN: Final = Refusal(Reason.INTERNAL_ERROR)
+"""What an event says until the request's end is known; never raised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,7 @@ class Recorder:
         Raises the body's `Refusal`, `deadline_exceeded`, or `internal_error` for anything that is not a refusal.
         """
         with self.telemetry.request(trail.kind, trail.trace_parent):
-            refusal: Refusal | None = Refusal(Reason.INTERNAL_ERROR)
+            refusal: Refusal | None = _UNFORESEEN
             deadline = asyncio.timeout(self.deadline_seconds)
             try:
                 async with deadline:

@@ -25,7 +25,7 @@ def written(value: Any) -> dict[str, Any]:
     """Return a dataclass as it is written in JSON, with those in its lists. Unlike `asdict`, it copies no value."""
     members = {name: getattr(value, name) for name in _names(value.__class__)}
     for name, item in members.items():
-        if isinstance(item, list) and item and is_dataclass(item[0]):
+        if item.__class__ is list and item and is_dataclass(item[0]):
             members[name] = [written(entry) for entry in item]
     return members
 

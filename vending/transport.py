@@ -54,7 +54,7 @@ class Transport(httpx.AsyncBaseTransport):
                 request.method,
                 _url(request),
                 headers=[(name.decode("ascii"), value.decode("latin-1")) for name, value in request.headers.raw],
-                data=request.read() or None,
+                data=aiohttp.BytesPayload(body) if (body := request.read()) else None,
                 allow_redirects=False,
             )
         except aiohttp.ConnectionTimeoutError as error:

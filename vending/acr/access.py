@@ -7,7 +7,7 @@ over TLS. What is checked is that the registry granted neither less nor more tha
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -108,11 +108,11 @@ def allowed(access: object) -> frozenset[Pair]:
     """
     if access is None:
         return frozenset()
-    if isinstance(access, str) or not isinstance(access, Sequence):
+    if not isinstance(access, list):
         raise _unreadable()
     pairs: set[Pair] = set()
     for entry in access:
-        if not isinstance(entry, Mapping):
+        if not isinstance(entry, dict):
             raise _unreadable()
         members = present(entry)
         lowered = {str(key).lower(): value for key, value in members.items()}
@@ -121,7 +121,7 @@ def allowed(access: object) -> frozenset[Pair]:
             raise _unreadable()
         if actions is None:
             continue
-        if isinstance(actions, str) or not isinstance(actions, Sequence):
+        if not isinstance(actions, list):
             raise _unreadable()
         if not all(isinstance(action, str) for action in actions):
             raise _unreadable()

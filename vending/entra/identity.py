@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from vending.entra.clouds import CLOUDS
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 Kind: TypeAlias = Literal["managed_identity", "federated_app", "workload_identity", "service_principal", "developer"]
 """The policy's `type` of an identity."""
 
+_RESOLVED_KEPT: Final = 256
+"""A policy names a few; only policies make new ones."""
 _PUBLIC: Final = CLOUDS["public"]
 
 
@@ -43,6 +46,7 @@ class Identity:
         return replace(self, assertion_client_id=managed.client_id, assertion_resource_id=managed.resource_id)
 
 
+@lru_cache(_RESOLVED_KEPT)
 def resolve(
     identity: Identity, *, cloud: Cloud, authority_host: str, own_client_id: str | None, is_default: bool
 ) -> Identity:

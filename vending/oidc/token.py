@@ -6,6 +6,7 @@ strings (CVE-2025-66506 in fulcio, CVE-2025-30204 in golang-jwt).
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from vending.base64url import EncodingError, decode_base64url
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 MAX_TOKEN_LENGTH: Final = 16 * 1024
 """In characters. CI platforms' tokens are a few KiB long; the longest carry lists of groups."""
+
+_HEADERS_KEPT: Final = 64
+"""At most `MAX_TOKEN_LENGTH` each, so a MiB if somebody sends such."""
 
 MAX_SIGNATURE_LENGTH: Final = 1366
 """In characters: the 1,024 bytes that the largest RSA key makes (8,192 bits, see `keys.py`)."""
@@ -65,7 +69,9 @@ def peek(raw: RawToken) -> PeekedToken:
     return PeekedToken(raw=raw, header=header, unverified_claims=claims, issuer=_issuer(claims))
 
 
+@lru_cache(_HEADERS_KEPT)
 def _header(text: str) -> Claims:
+    """Read a header; all tokens that were signed with one key have the same."""
     header = _object(text, "header")
     if not isinstance(header.get("alg"), str):
         raise _malformed("its header has no alg that is a string")
