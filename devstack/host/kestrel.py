@@ -7,9 +7,10 @@ header's name, a broken chunk).
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import unquote_to_bytes, urlsplit
+from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -25,6 +26,7 @@ _REQUEST_LINE = re.compile(
     rb"(?P<method>[!#$%&'*+\-.^_`|~0-9A-Za-z]+) (?P<target>[^ ?%][^ ]*) (?P<version>[^\r]*)\r?\n"
 )
 """`HttpParser.ParseRequestLine`: the target neither is empty nor begins with a blank, `?` or `%`."""
+_LINE_END = re.compile(rb"\r?\n")
 _HEAD_END = re.compile(rb"\n\r?\n")
 _HEADER_LINE = re.compile(rb"(?P<name>[^\x00: \t\r\x80-\xff]+):(?P<value>[^\x00\r]*)")
 """`HttpParser.TakeSingleHeader`: no blank in or after the name, no lone CR or NUL in the value."""
@@ -42,8 +44,18 @@ class Refused(Exception):
         self.allow = allow
 
 
-def check_head(data: bytes) -> int | None:
-    """Return where the first request's head ends in `data`, or None while it is incomplete. Raise Refused."""
+@dataclass(frozen=True)
+class Head:
+    """The head of a request that Kestrel takes; `end` is where its body begins. `length` is None for a chunked body."""
+
+    method: bytes
+    target: bytes
+    end: int
+    length: int | None
+
+
+def check_head(data: bytes) -> Head | None:
+    """Return the first request's head in `data`, or None while it is incomplete. Raise Refused."""
     line_end = data.find(b"\n", 0, REQUEST_LINE_LIMIT)
     if line_end < 0:
         if len(data) >= REQUEST_LINE_LIMIT:
@@ -56,8 +68,8 @@ def check_head(data: bytes) -> int | None:
         if len(data) - headers_start >= HEADERS_LIMIT:
             raise Refused(431)  # Http1Connection.TakeMessageHeaders, HeadersExceedMaxTotalSize
         return None
-    _check_headers(method, target, version, list(_headers(data[headers_start : found.start()])))
-    return found.end()
+    length = _check_headers(method, target, version, list(_headers(data[headers_start : found.start()])))
+    return Head(method, target, found.end(), length)
 
 
 def _request_line(line: bytes) -> tuple[bytes, bytes, bytes]:
@@ -94,18 +106,23 @@ def _is_utf8(value: bytes) -> bool:
     return True
 
 
-def _check_headers(method: bytes, target: bytes, version: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+def _check_headers(method: bytes, target: bytes, version: bytes, headers: list[tuple[bytes, bytes]]) -> int | None:
+    """Return the length of the body, None for a chunked one."""
     hosts = [value.decode() for name, value in headers if name == b"host"]
     lengths = [value for name, value in headers if name == b"content-length"]
-    if len(lengths) > 1 or not all(length.isdigit() for length in lengths):
-        raise Refused(400)  # HttpRequestHeaders.AppendContentLength: equal ones too
+    if len(lengths) > 1 or not all(length.isdigit() and int(length) < 2**63 for length in lengths):
+        raise Refused(400)  # HttpRequestHeaders.AppendContentLength: equal ones too, and what is no 64 bit integer
     if len(hosts) > 1 or (not hosts and version == b"HTTP/1.1"):
         raise Refused(400)  # Http1Connection.EnsureHostHeaderExists
     if hosts:
         _check_host(hosts[0], method, target)
-    chunked = any(name == b"transfer-encoding" for name, _ in headers)
+    codings = [value for name, value in headers if name == b"transfer-encoding"]
+    chunked = bool(codings) and codings[-1].rpartition(b",")[2].strip().lower() == b"chunked"
+    if codings and not chunked:
+        raise Refused(400)  # Http1MessageBody.For, FinalTransferCodingNotChunked
     if version == b"HTTP/1.0" and method in (b"POST", b"PUT") and not lengths and not chunked:
         raise Refused(400)  # Http1MessageBody.For, LengthRequiredHttp10
+    return None if chunked else int(lengths[0]) if lengths else 0
 
 
 def _check_host(host: str, method: bytes, target: bytes) -> None:
@@ -134,62 +151,84 @@ def _authority(target: bytes) -> set[str] | None:
     return {name, f"{name}:{default}"} if port in ("", default) else {f"{name}:{port}"}
 
 
-_PARSED_METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"TRACE"})
+def _as_parsed(head: Head, data: bytes) -> bytes:
+    """Write a head for the parser: its request line as it knows them, and no line that ends in LF alone."""
+    rest = data[len(head.method) + len(head.target) + 2 :]
+    return b"POST / " + (rest if rest.count(b"\n") == rest.count(b"\r\n") else _LINE_END.sub(b"\r\n", rest))
 
 
 class KestrelProtocol(HttpToolsProtocol):
     """uvicorn's HTTP/1.1 protocol behind Kestrel's limits.
 
-    Kestrel takes every token as a method, and none of them changes how the body is read. The parser knows a list, and
-    opens a tunnel for CONNECT, so it is told POST for all others.
+    The parser knows a list of methods, opens a tunnel for CONNECT, and has opinions on targets and line ends; Kestrel
+    takes whatever passed `check_head`, and none of it changes how the body is read. So the parser is told `POST /`, and
+    the app what was sent.
     """
 
-    _head = b""
-    _method = b""
-    _in_message = False
+    _waiting = b""
+    _head: Head | None = None
+    _body_left: int | None = 0
+    """Bytes of the body that are still to come; None for a chunked body, which the parser finds the end of."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._renew_parser()
 
     def data_received(self, data: bytes) -> None:
-        """Hold a request's head back until it is complete and Kestrel would take it."""
-        if self._in_message:
-            super().data_received(data)
-            return
+        """Hold each request's head back until it is complete and Kestrel would take it."""
+        self._waiting += data
+        while self._waiting and not self._is_busy():
+            piece = self._waiting[: self._body_left] if self._body_left != 0 else self._next_head()
+            if not piece:
+                return
+            self._waiting = self._waiting[len(piece) :]
+            if self._body_left:
+                self._body_left -= len(piece)
+            super().data_received(piece if self._head is None else _as_parsed(self._head, piece))
+
+    def _is_busy(self) -> bool:
+        """Return whether nothing may be read now: a request is answered before the next one is looked at."""
+        if self.transport.is_closing():
+            return True
+        return self._body_left == 0 and not getattr(self.cycle, "response_complete", True)
+
+    def on_response_complete(self) -> None:
+        """Go on with what came meanwhile."""
+        super().on_response_complete()
+        self.data_received(b"")
+
+    def _next_head(self) -> bytes:
         # Empty lines between requests are skipped (Http1Connection.ParseRequest).
-        self._head = (self._head + data).lstrip(b"\r\n") if not self._head.strip(b"\r\n") else self._head + data
+        self._waiting = self._waiting.lstrip(b"\r\n")
         try:
-            complete = check_head(self._head) is not None
+            self._head = check_head(self._waiting)
         except Refused as refused:
             self._refuse(refused)
-            return
-        if complete:
-            whole, self._head = self._head, b""
-            super().data_received(self._as_parsed(whole))
-
-    def on_message_begin(self) -> None:
-        """Take what follows as a part of this request."""
-        self._in_message = True
-        super().on_message_begin()
+            return b""
+        return b"" if self._head is None else self._waiting[: self._head.end]
 
     def on_headers_complete(self) -> None:
-        """Begin to answer, by the method that was sent."""
+        """Begin to answer what was sent."""
         super().on_headers_complete()
-        self.scope["method"] = self._method.decode("ascii")
+        if self._head is not None:
+            self.scope["method"] = self._head.method.decode("ascii")
+            self.scope["raw_path"], _, self.scope["query_string"] = self._head.target.partition(b"?")
+            self.scope["path"] = unquote(self.scope["raw_path"].decode("ascii"))
+            self._body_left = self._head.length
+            self._head = None
 
     def on_message_complete(self) -> None:
         """Take what follows as another request."""
-        self._in_message = False
+        self._body_left = 0
         super().on_message_complete()
 
-    def _as_parsed(self, whole: bytes) -> bytes:
-        self._method, target, rest = whole.split(b" ", 2)
-        if self._method in _PARSED_METHODS:
-            return whole
-        # The name of a server, which only CONNECT may have for its target, has no path either.
-        named = self._method == b"CONNECT" and not target.startswith(b"/") and _authority(target) is None
-        return b" ".join((b"POST", b"*" if named else target, rest))
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what the parser refuses; of a body only behind the answer, since the host reads no chunked one."""
+        if self._body_left == 0:
+            self._refuse(Refused(400))
+            return
+        self.cycle.keep_alive = self.cycle.more_body = False
+        self.cycle.message_event.set()
 
     def _unsupported_upgrade_warning(self) -> None:
         """Go on in HTTP/1.1, as Kestrel does where no middleware takes the upgrade."""
@@ -198,11 +237,13 @@ class KestrelProtocol(HttpToolsProtocol):
     def _renew_parser(self) -> None:
         self.parser = httptools.HttpRequestParser(self)
         # Of two framings the chunked one counts (RFC 9112 section 6.3), here as in Kestrel.
-        self.parser.set_dangerous_leniencies(lenient_chunked_length=True, lenient_data_after_close=True)
+        self.parser.set_dangerous_leniencies(
+            lenient_headers=True, lenient_chunked_length=True, lenient_data_after_close=True
+        )
 
     def _refuse(self, refused: Refused) -> None:
         self._unset_keepalive_if_required()
-        self._head = b""
+        self._waiting = b""
         if refused.status is not None:
             allow = f"Allow: {refused.allow}\r\n" if refused.allow else ""
             phrase = HTTPStatus(refused.status).phrase

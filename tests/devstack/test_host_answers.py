@@ -145,6 +145,12 @@ RULES = [
     ("GET", "/healthz", "Content-Length: 1048577", "host", 500),
     ("GET", "//token", "Content-Length: 1048577", "host", 500),
     ("GET", "/healthz", "Content-Length: +1", "host", 400),
+    ("GET", "/healthz", f"Content-Length: {2**63}", "host", 400),
+    ("GET", "/healthz", "Transfer-Encoding: gzip", "host", 400),
+    ("GET", "/healthz", "Transfer-Encoding: chunked, gzip", "host", 400),
+    ("GET", "/healthz", "Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings", "app", 200),
+    ("GET", "/healthz#x", "", "app", 404),
+    ("GET", "/healthz", "X: a\x01b", "app", 200),
     ("GET", "/healthz", "X: a\0b", "host", 400),
     ("GET", "/healthz", "X : a", "host", 400),
 ]
@@ -175,3 +181,31 @@ def test_second_request_of_a_connection_is_held_to_the_limits_too(stack: Stack) 
             pass
         connection.sendall(b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n")
         assert stream.readline().split()[1] == b"414"
+
+
+def _statuses(stack: Stack, data: bytes) -> list[bytes]:
+    """Send bytes as they are and return the status of each answer until the connection ends."""
+    with socket.create_connection(("127.0.0.1", int(stack.url.rsplit(":", 1)[1])), timeout=30) as connection:
+        connection.sendall(data)
+        return re.findall(rb"HTTP/1\.1 (\d+) ", connection.makefile("rb").read())
+
+
+def test_requests_that_come_together_are_answered_one_after_the_other(stack: Stack) -> None:
+    one = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    form = b"POST /token HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc"
+    assert _statuses(stack, one + form + b"FOO /healthz HTTP/1.1\r\nHost: x\r\n\r\n" + one + b"GET\r\n\r\n") == [
+        b"200",
+        b"415",
+        b"405",
+        b"200",
+        b"400",
+    ]
+
+
+def test_lines_may_end_in_a_line_feed_alone(stack: Stack) -> None:
+    assert _statuses(stack, b"GET /healthz HTTP/1.1\nHost: x\nConnection: close\n\n") == [b"200"]
+
+
+def test_chunked_body_is_not_looked_at_before_the_answer(stack: Stack) -> None:
+    head = b"POST /token HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    assert _statuses(stack, head + b"no chunk\r\n") == [b"415"]
