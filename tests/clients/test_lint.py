@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from devstack import tools
+from tests.support.schemas import fits
 
 from .platforms import CLIENTS, released, yaml_documents
 from .tools import ACTIONLINT
@@ -33,11 +34,6 @@ def passes(*command: str | Path, cwd: Path = CLIENTS) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-
-
-def schema(name: str, file: Path, *options: str) -> None:
-    """Check a file against one of the schemas that check-jsonschema carries."""
-    passes(BIN / "check-jsonschema", "--builtin-schema", f"vendor.{name}", *options, file)
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
@@ -162,26 +158,26 @@ def test_zizmor_would_object(repository: Path) -> None:
 
 
 def test_the_files_fit_their_platforms_schemas(tmp_path: Path) -> None:
-    schema("github-actions", CLIENTS / "github-action" / "action.yml")
-    schema("github-workflows", CLIENTS / "github-action" / "workflow.yml")
+    fits("github-actions", CLIENTS / "github-action" / "action.yml")
+    fits("github-workflows", CLIENTS / "github-action" / "workflow.yml")
     # The schema knows no expressions in a list of steps; the released file without them is checked.
     azure = (released() / "azure-pipelines" / "acr-token.yml").read_text()
     plain = tmp_path / "azure.yml"
     plain.write_text(
         re.sub(r"^  - \$\{\{ each .*?^      - \$\{\{ step \}\}\n", "", azure, flags=re.DOTALL | re.MULTILINE)
     )
-    schema("azure-pipelines", plain, "--data-transform", "azure-pipelines")
-    schema("circle-ci", CLIENTS / "circleci" / "config.yml")
+    fits("azure-pipelines", plain, options=("--data-transform", "azure-pipelines"))
+    fits("circle-ci", CLIENTS / "circleci" / "config.yml")
     # The schema is older than the audiences that Atlassian announced in 2025, and knows `oidc: true` alone.
     bitbucket = (CLIENTS / "bitbucket" / "bitbucket-pipelines.yml").read_text()
     older = tmp_path / "bitbucket-pipelines.yml"
     older.write_text(re.sub(r"oidc:\n +audiences: .*", "oidc: true", bitbucket))
-    schema("bitbucket-pipelines", older)
-    schema("buildkite", CLIENTS / "buildkite" / "pipeline.yml")
+    fits("bitbucket-pipelines", older)
+    fits("buildkite", CLIENTS / "buildkite" / "pipeline.yml")
     for number, part in enumerate((released() / "gitlab" / "acr-token.yml").read_text().split("\n---\n")):
         file = tmp_path / f"part-{number}.gitlab-ci.yml"
         file.write_text(part)
-        schema("gitlab-ci", file, "--data-transform", "gitlab-ci")
+        fits("gitlab-ci", file, options=("--data-transform", "gitlab-ci"))
 
 
 def test_the_manifest_fits_the_kubernetes_api() -> None:

@@ -47,7 +47,7 @@ def served(handler: type[Handler], tls: ssl.SSLContext | None = None, **bound: A
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (handler,), bound))
     if tls:
         server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     try:
         yield server.server_port

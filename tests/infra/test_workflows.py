@@ -12,6 +12,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from tests.infra.toolbox import ROOT, node_tools, python_tools, run, succeed
+from tests.support.schemas import fits
 
 GITHUB = ROOT / ".github"
 WORKFLOWS = sorted((GITHUB / "workflows").glob("*.yml"))
@@ -30,9 +31,8 @@ def test_there_is_a_workflow_for_each_purpose() -> None:
 
 
 def test_workflows_fit_githubs_schema() -> None:
-    checker = BIN / "check-jsonschema"
-    succeed([checker, "--builtin-schema", "vendor.github-workflows", *WORKFLOWS])
-    succeed([checker, "--builtin-schema", "vendor.dependabot", GITHUB / "dependabot.yml"])
+    fits("github-workflows", *WORKFLOWS)
+    fits("dependabot", GITHUB / "dependabot.yml")
 
 
 def test_the_security_linter_finds_nothing() -> None:
