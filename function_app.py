@@ -25,7 +25,7 @@ _BODY = {
     "reason": "misconfigured",
 }
 _HEADERS = {"Cache-Control": "no-store", "Pragma": "no-cache", "X-Content-Type-Options": "nosniff"}
-# What stands in vending/errors.py and vending/http.py: here nothing of that may be there. A test compares the two.
+# Copies from vending/errors.py and vending/http.py, neither of which may be importable here. A test compares them.
 
 
 def _register_service() -> func.FunctionApp:

@@ -1,6 +1,6 @@
 """Say why no answer came: the causes of failure below HTTP, told from the exceptions of any library. Connects nowhere.
 
-`ConnectError` tells an operator nothing. Whatever wraps it, somewhere behind it stands the error of the resolver, the
+`ConnectError` tells an operator nothing. Whatever wraps it, its cause is the error of the resolver, the
 socket or OpenSSL, and that one is looked for.
 """
 
@@ -61,7 +61,7 @@ SENTENCES: Final[Mapping[Cause, str]] = {
     Cause.BAD_ADDRESS: "its address is none",
     Cause.UNKNOWN: "the connection failed",
 }
-"""Cause → what a sentence says of the host whose name stands before it."""
+"""Cause → what a sentence says of the host that it begins with."""
 
 _VERIFY_CODES: Final[Mapping[int, Cause]] = {
     # OpenSSL's X509_V_ERR_* of x509_vfy.h; the numbers are part of its ABI, and `ssl` has no names for them.

@@ -2,7 +2,7 @@
 
 Knows nothing of what it keeps but two points in time. Failures are shared by those who wait for them and not kept, so a
 retry finds out whether what failed has been fixed. Only where definite refusals follow one another does the last one
-stand for a moment: a missing right must not make every caller ask upstream anew.
+apply for a moment: a missing right must not make every caller ask upstream anew.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _RENEWAL_PAUSE_SECONDS: Final = 30.0
 """Between two attempts to renew in the background, so that an outage upstream is not met with a call per request."""
 REFUSALS_IN_A_ROW: Final = 3
 REFUSAL_MEMORY_SECONDS: Final = 5.0
-"""After so many definite refusals (502), each within so long of the one before, the last one stands for so long."""
+"""After so many definite refusals (502), each within so long of the one before, the last one applies for so long."""
 PREFETCH_SECONDS: Final = 5.0
 """A prefetch that takes longer is given up: whoever waits for it still has most of a request's time for a call of its
 own."""

@@ -51,7 +51,7 @@ class TokenRequest:
 def parse(*, query: str, content_type: str | None, body: bytes, authorization: str | None) -> TokenRequest:
     """Check the shape of a request and take it apart.
 
-    `query` is what stands behind the `?` of the URL; `authorization` is the header's value. `body` is empty where the
+    `query` is the part after the `?` of the URL; `authorization` is the header's value. `body` is empty where the
     caller sent it chunked: the Functions host reads a body only by its `Content-Length`. Raises `Refusal` with the
     reasons of the shape: `malformed_request` to `unsupported_grant_type`, and those of scopes.
     """
@@ -141,7 +141,7 @@ def _check_token_types(form: dict[str, str]) -> None:
 
 
 def _trimmed(token: str) -> str:
-    """Remove what stands behind a token in a file; a token of nothing but white space is none."""
+    """Remove white space after a token from a file; a token of white space alone is none."""
     return token.rstrip(_TRAILING) if token.strip() else ""
 
 

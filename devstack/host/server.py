@@ -64,7 +64,7 @@ class Invocation:
 
 
 class FunctionHost:
-    """An ASGI application that stands where the platform stands."""
+    """An ASGI application in the place of the platform."""
 
     def __init__(
         self,

@@ -1,6 +1,6 @@
 """A small registry in memory: as much of the OCI distribution API as clients need to push and pull; it checks no token.
 
-Stands behind the emulated ACR where the real docker-registry is not installed.
+Stores the emulated ACR's images where the real docker-registry is not installed.
 """
 
 import hashlib

@@ -65,7 +65,7 @@ def by_bicep(world: World) -> Iterator[Deployed]:
     ]
     outputs: dict[str, Any] = {}
     try:
-        with world.claim("Bicep: the first deployment succeeds as it stands"):
+        with world.claim("Bicep: the first deployment succeeds unchanged"):
             world.az("group", "create", "--name", group, "--location", world.location)
             outputs = world.az("stack", "group", "create", *stack, *how)["outputs"]
         with world.claim("Bicep: what-if after it finds no change, and names every resource") as seen:
@@ -107,7 +107,7 @@ def by_terraform(world: World) -> Iterator[Deployed]:
     (root / "accept.auto.tfvars.json").write_text(json.dumps(given))
     outputs: dict[str, Any] = {}
     try:
-        with world.claim("Terraform: the first apply succeeds as it stands"):
+        with world.claim("Terraform: the first apply succeeds unchanged"):
             world.run("terraform", "init", "-input=false", cwd=root)
             world.run("terraform", "apply", "-input=false", "-auto-approve", cwd=root)
             outputs = json.loads(world.run("terraform", "output", "-json", cwd=root))
@@ -132,7 +132,7 @@ def by_azd(world: World) -> Iterator[Deployed]:
     group = f"rg-{name}"
     values: dict[str, str] = {}
     try:
-        with world.claim("azd: the first provisioning succeeds as it stands"):
+        with world.claim("azd: the first provisioning succeeds unchanged"):
             subscription = world.az("account", "show")["id"]
             world.run(
                 "azd", "env", "new", name, "--location", world.location, "--subscription", subscription, "--no-prompt"

@@ -30,7 +30,7 @@ EVENTS = (
     "registry_refused",
     "registry_unreachable",
 )
-# … and every other one, with what stands in the way.
+# … and every other one, with the obstacle.
 EVENTS_NOT_PROVOKED = {
     "records_lost": "a thousand records would have to come while no request does",
     "replay_store_is_per_process": "the replay store would have to be another one; a start says so",

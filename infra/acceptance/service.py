@@ -29,7 +29,7 @@ OTHER_AUDIENCE = "https://elsewhere.example"
 SCOPE = "repository:accept/image:pull,push"
 MOST_SCOPES = 32  # the default of limits.max_scopes
 
-# Reasons that this run cannot bring about, with what stands in the way.
+# Reasons that this run cannot bring about, with the obstacle.
 NOT_PROVOKED = {
     "deadline_exceeded": "an upstream would have to hang",
     "internal_error": "it would be a bug",

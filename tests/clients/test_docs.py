@@ -1,4 +1,4 @@
-"""The lines in docs/clients.md work as they stand: each platform's block runs on the whole stack, its push included."""
+"""The lines in docs/clients.md work as written: each platform's block runs on the whole stack, its push included."""
 
 import base64
 import json
@@ -36,7 +36,7 @@ ACTION = "contoso/acr-token-vending/clients/github-action@v1"
 
 
 def section(heading: str) -> str:
-    """Return what stands under a heading of the page."""
+    """Return the text under a heading of the page."""
     return PAGE.split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0] + "\n"
 
 

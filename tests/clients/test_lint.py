@@ -116,7 +116,7 @@ def test_a_macro_would_be_found(macro: str) -> None:
 
 
 def test_secrets_are_handed_to_steps_in_their_environment_alone() -> None:
-    """The macro of Azure's access token stands where a step's `env` maps it, and nowhere else in what is shipped."""
+    """The macro of Azure's access token is where a step's `env` maps it, and nowhere else in what is shipped."""
     for path in (path for path in released().rglob("*") if path.is_file()):
         lines = [line.strip() for line in path.read_text().splitlines() if re.search(r"System\.AccessToken\)", line)]
         assert set(lines) <= {"SYSTEM_ACCESSTOKEN: $(System.AccessToken)"}, path

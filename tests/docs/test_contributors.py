@@ -34,7 +34,7 @@ def trees() -> dict[str, ast.Module]:
 
 
 def contract(number: int) -> list[list[str]]:
-    """Return the lines of a contract on imports, each the modules that stand on it."""
+    """Return the lines of a contract on imports, each the modules of one layer."""
     settings = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["importlinter"]
     return [line.split(" | ") for line in settings["contracts"][number]["layers"]]
 

@@ -90,7 +90,7 @@ def test_example_of_a_mistake_has_that_mistake_and_no_other(block: Block, tmp_pa
 
 
 def _tested() -> list[tuple[Block, Block]]:
-    """Pair each block of tests with the policy that stands before it."""
+    """Pair each block of tests with the policy before it."""
     pairs = []
     for number, block in enumerate(BLOCKS):
         if block.language == "yaml" and _is_tests(block):

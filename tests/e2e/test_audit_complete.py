@@ -1,4 +1,4 @@
-"""Everything that a vended token allows stands in its audit event, or the token is not vended."""
+"""Everything that a vended token allows is in its audit event, or the token is not vended."""
 
 from __future__ import annotations
 

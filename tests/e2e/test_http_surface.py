@@ -1,4 +1,4 @@
-"""Attacks on the HTTP surface: what a stranger can send besides a token, and what must come back.
+"""Attacks on the HTTP surface: what anybody can send besides a token, and what must come back.
 
 Each case names the attack and the answer it expects; what holds for every answer is checked in `assert_well_formed`.
 """
@@ -89,7 +89,7 @@ def assert_well_formed(answer: httpx.Response) -> None:
 
 @dataclass(frozen=True)
 class Attack:
-    """One thing that a stranger might send, and the answer to it."""
+    """One thing that anybody might send, and the answer to it."""
 
     name: str
     status: int

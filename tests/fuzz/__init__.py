@@ -1,1 +1,1 @@
-"""Fuzzing of everything that reads what a stranger wrote: tokens, key sets, forms and scopes."""
+"""Fuzzing of everything that reads untrusted input: tokens, key sets, forms and scopes."""

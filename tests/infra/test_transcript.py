@@ -1,4 +1,4 @@
-"""docs/deploy.md leads from nothing to a token: its commands are run as they stand on the page.
+"""docs/deploy.md leads from nothing to a token: its commands are run as written.
 
 The Azure CLI and Azure's names are imitated; git, the Bicep compiler, Terraform, `infra/deliver.py` and curl are real,
 and what answers in the end is the real service with the policy that was delivered.

@@ -120,7 +120,7 @@ POLICY: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Raw:
-    """Text to be written as it stands."""
+    """Text to be written unchanged."""
 
     text: str
 

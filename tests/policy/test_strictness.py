@@ -1,4 +1,4 @@
-"""What never loads: each mistake is refused where it stands, with a word on what to write instead."""
+"""What never loads: each mistake is refused at its place, with a word on what to write instead."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The owner's trace names every rule and every condition, and how each stands."""
+"""The owner's trace names every rule and every condition, and the result of each."""
 
 from __future__ import annotations
 

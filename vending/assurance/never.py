@@ -1,7 +1,7 @@
 """Prove the `never` entries of a policy for all rules and tokens, or refute them by a token that the evaluator grants.
 
 At run time a `never` entry denies, so it cannot be broken; what is proved here is that nothing but the entry itself
-stands in the way, now or at any later time.
+prevents it, now or later.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`explain`: show a policy's owner how a decision comes about, rule by rule and condition by condition.
+"""`explain`: show a policy's owner how a decision is reached, rule by rule and condition by condition.
 
 It says what the running app keeps from callers: rules and repositories that are not theirs.
 """

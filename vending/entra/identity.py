@@ -53,7 +53,7 @@ def resolve(
     """Complete a policy's identity for a registry in `cloud`.
 
     `own_client_id` (the setting `AZURE_CLIENT_ID`) is the user-assigned identity behind `default`, unless the file
-    gives that one an id of its own; it also stands behind a federated application, which cannot trust a system-assigned
+    gives that one an id of its own; it is also behind a federated application, which cannot trust a system-assigned
     identity.
     """
     named = replace(

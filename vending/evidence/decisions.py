@@ -57,7 +57,7 @@ DECISIONS: Final = frozenset(
 """The reasons that a decision itself can give; any other one stopped a request before or after it."""
 
 _REPLACED: Final = "\ufffd"
-"""Stands in an event for what other readers of JSON would refuse."""
+"""Replaces in an event what other readers of JSON would refuse."""
 _NEEDED: Final = frozenset({"decided_on", "absent", "withheld", "scope", "granted", "missing"})
 
 

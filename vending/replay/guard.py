@@ -66,7 +66,7 @@ class ReplayGuard:
 
     async def _give_back(self, taking: asyncio.Future[bool], key: str, owner: str) -> None:
         async def undo() -> None:
-            held = True  # Where the store's answer was lost the claim may stand; only its owner can take it back.
+            held = True  # Where the store's answer was lost the claim may exist; only its owner can take it back.
             with suppress(Exception):
                 held = await taking
             try:

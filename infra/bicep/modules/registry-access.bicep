@@ -36,7 +36,7 @@ var abac = mode == 'abac'
 var attribute = '@Request[Microsoft.ContainerRegistry/registries/repositories:name]'
 var action = 'Microsoft.ContainerRegistry/registries/repositories'
 
-// Every data action of the role stands here: the condition leaves an action that it does not name unrestricted.
+// Every data action of the role is listed here: the condition leaves an action that it does not name unrestricted.
 var readerActions = [
   'content/read'
   'metadata/read'

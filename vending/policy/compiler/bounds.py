@@ -100,7 +100,7 @@ class BoundsChecker:
         return None if file is None else PurePath(file).name
 
     def _main(self) -> str | None:
-        """Return the file that `files` is written in; None for a policy that is one file as it stands."""
+        """Return the file that `files` is written in; None for a policy that is a single file."""
         return self._file_of(("files", next(iter(self.model.files))))
 
     # --- Holding entries against them ---------------------------------------------------------------------------------

@@ -42,7 +42,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _first_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Let the first of several values of one key stand, as in YAML: it is the one whose place is found."""
+    """Keep the first of several values of one key, as in YAML: it is the one whose place is found."""
     value: dict[str, Any] = {}
     for key, item in pairs:
         value.setdefault(key, item)

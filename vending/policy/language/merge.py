@@ -1,6 +1,6 @@
 """Merge a directory of policy files into one policy, so that teams own their own. Checks only what merging is about.
 
-Rules, deny entries and maps may stand in any file; everything else, `version` included, stands in one of them. A
+Rules, deny entries and maps may be in any file; everything else, `version` included, is in one of them. A
 compiled policy is one JSON file that needs no other: keys and certificates are written into it, and its `sources` name
 the file, line and column of every entry.
 """

@@ -79,7 +79,7 @@ def _by_type(kind: str, value: object, said: str) -> str:
 
 
 def _by_place(kind: str, path: Location, value: object) -> str | None:
-    """Explain a mistake that shows in where the value stands."""
+    """Explain a mistake that shows in the value's position."""
     if _CONDITIONS.intersection(path[:-1]) and isinstance(value, dict | list | datetime.date):
         return _in_conditions(path, value)
     if path[-1:] and path[-1] in _CONDITIONS and isinstance(value, list):
@@ -156,7 +156,7 @@ def _unknown_word(path: Location, value: str, detail: ErrorDetails) -> str:
 
 
 def none_of(value: str, choices: list[str]) -> str:
-    """Say what may stand in place of an unknown value."""
+    """Suggest what may replace an unknown value."""
     other = _OTHER_WORDS.get(value.lower())
     hint = f"; did you mean {other}?" if other in choices else _suggestion(value, choices)
     return f"unknown value {value[:64]!r}; expected one of {', '.join(choices)}{hint}"

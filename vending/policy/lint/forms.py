@@ -49,7 +49,7 @@ def says_all_by_subject(rule: RuleEntry, issuer: PolicyIssuer) -> bool:
 
 
 def nearest(preset: Preset, key: str) -> str | None:
-    """Return the claim that a name is meant for: one typo away, or written without what stands before it."""
+    """Return the claim that a name is meant for: one typo away, or written without its prefix."""
     folded = _bare(key)
     for known in preset.claims:
         if folded == _bare(known) or _one_edit_apart(key, known) or key == known.rpartition("/")[2]:

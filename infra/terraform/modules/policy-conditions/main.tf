@@ -36,7 +36,7 @@ locals {
   attribute = "@Request[Microsoft.ContainerRegistry/registries/repositories:name]"
   action    = "Microsoft.ContainerRegistry/registries/repositories"
 
-  # Every data action of the role stands here: the condition leaves an action that it does not name unrestricted.
+  # Every data action of the role is listed here: the condition leaves an action that it does not name unrestricted.
   reader      = ["content/read", "metadata/read"]
   writer      = concat(local.reader, ["content/write", "metadata/write"])
   contributor = concat(local.writer, ["content/delete", "metadata/delete"])
