@@ -269,8 +269,8 @@ FLAWS = [
 
 
 @cache
-def quoted(key: str) -> str:
-    return json.dumps(key)
+def quoted(text: str) -> str:
+    return json.dumps(text)
 
 
 class Page:
@@ -311,7 +311,9 @@ class Page:
                 self._write((*path, index), value)
             self._put("]")
         else:
-            self._put(data.text if isinstance(data, Raw) else json.dumps(data))
+            self._put(
+                data.text if isinstance(data, Raw) else quoted(data) if isinstance(data, str) else json.dumps(data)
+            )
 
     def place(self, path: Location, *, at_key: bool) -> tuple[int, int]:
         return self.keys[path] if at_key and path in self.keys else self.values[path]
@@ -378,10 +380,18 @@ def test_the_policy_without_flaws_loads() -> None:
     load_bytes(Page(POLICY).text.encode(), name="policy.yaml", environment=ENVIRONMENT, directory=None)
 
 
-@pytest.mark.parametrize("suffix", [".json", ".yaml"])
+# Reading YAML takes long, and what judges a policy sees only what was read: each mistake is made alone in JSON, and
+# several are made at once to see that they are read in YAML alike.
+
+
 @pytest.mark.parametrize("only", FLAWS, ids=lambda each: "/".join(map(str, each.path)))
-def test_each_mistake_is_reported_alone_at_its_place(only: Flaw, suffix: str) -> None:
-    expect_exactly([only], suffix)
+def test_each_mistake_is_reported_alone_at_its_place(only: Flaw) -> None:
+    expect_exactly([only], ".json")
+
+
+@pytest.mark.parametrize("number", range(8))
+def test_every_eighth_mistake_is_reported_at_its_place_in_yaml(number: int) -> None:
+    expect_exactly(FLAWS[number::8], ".yaml")
 
 
 @pytest.mark.parametrize("suffix", [".json", ".yaml"])
@@ -420,8 +430,7 @@ def at(path: Location) -> Any:
 EVERYWHERE = pytest.mark.parametrize("path", paths_in(POLICY), ids=lambda path: "/".join(map(str, path)))
 
 
-# Reading YAML takes long, and what judges a policy sees only what was read: each mistake is made alone in JSON, and all
-# of one depth are made at once to see that they are read in YAML alike.
+# Here too each is alone in JSON; in YAML are all of one depth at once.
 
 
 @EVERYWHERE
