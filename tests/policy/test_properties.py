@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
 from hypothesis import HealthCheck, given
@@ -74,6 +75,10 @@ claims_of_callers = st.fixed_dictionaries(
 )
 
 
+# A strategy is made once: making one anew for each draw costs more than drawing from it.
+
+
+@cache
 def conditions(issuer: str) -> st.SearchStrategy[dict[str, Any]]:
     is_text = issuer == "github"
     accepted = texts if is_text else st.one_of(texts, scalars)
@@ -85,30 +90,26 @@ def conditions(issuer: str) -> st.SearchStrategy[dict[str, Any]]:
     return st.dictionaries(st.sampled_from(KEYS[:-2] if is_text else KEYS), listed, min_size=1, max_size=3)
 
 
+@cache
 def pins(issuer: str) -> st.SearchStrategy[dict[str, Any]]:
     key = "repository_id" if issuer == "github" else "sub"
     return st.sampled_from([{key: "1"}, {key: "2"}, {key: ["1", "2"]}, {key: {"in": "ids"}}])
 
 
+@cache
 def any_of(issuer: str) -> st.SearchStrategy[list[dict[str, Any]]]:
     return st.lists(conditions(issuer), min_size=1, max_size=3)
 
 
-@st.composite
-def named_conditions(draw: st.DrawFn) -> dict[str, Any]:
+@cache
+def named_conditions() -> st.SearchStrategy[dict[str, Any]]:
     """One of each kind for each issuer: for rules, and without `when_any` for deny entries too."""
     made = {}
     for issuer in ISSUERS:
-        parts = {"when": conditions(issuer), "unless": conditions(issuer)}
-        made[issuer] = {
-            **draw(st.fixed_dictionaries({}, optional=parts)),
-            "when_any": draw(any_of(issuer)),
-        }
-        made[f"{issuer}-plain"] = {
-            "when": draw(conditions(issuer)),
-            **draw(st.fixed_dictionaries({}, optional={"unless": conditions(issuer)})),
-        }
-    return made
+        when, unless = {"when": conditions(issuer)}, {"unless": conditions(issuer)}
+        made[issuer] = st.fixed_dictionaries({"when_any": any_of(issuer)}, optional=when | unless)
+        made[f"{issuer}-plain"] = st.fixed_dictionaries(when, optional=unless)
+    return st.fixed_dictionaries(made)
 
 
 SPAN = {
@@ -117,83 +118,95 @@ SPAN = {
 }
 
 
+@cache
 def spans() -> st.SearchStrategy[dict[str, str]]:
     return st.fixed_dictionaries({}, optional=SPAN).filter(
         lambda span: len(span) < 2 or span["not_before"] < f"{span['expires']}T24:00Z"[:17]
     )
 
 
-@st.composite
-def grants(draw: st.DrawFn, issuer: str) -> dict[str, Any]:
+@cache
+def grants(issuer: str) -> st.SearchStrategy[dict[str, Any]]:
     entries = [*ENTRIES, "t/{repository|lower|path}/**"] if issuer == "github" else ENTRIES
-    return {
-        "registry": draw(st.sampled_from(["prod", "prod", "dev", ["dev", "prod"], ["dev"]])),
-        "repositories": draw(st.lists(st.sampled_from(entries), min_size=1, max_size=3)),
-        "actions": draw(st.lists(st.sampled_from(ACTIONS), min_size=1, max_size=3)),
-    }
+    return st.fixed_dictionaries(
+        {
+            "registry": st.sampled_from(["prod", "prod", "dev", ["dev", "prod"], ["dev"]]),
+            "repositories": st.lists(st.sampled_from(entries), min_size=1, max_size=3),
+            "actions": st.lists(st.sampled_from(ACTIONS), min_size=1, max_size=3),
+        }
+    )
 
 
-@st.composite
-def rules(draw: st.DrawFn) -> dict[str, Any]:
-    issuer = draw(st.sampled_from(ISSUERS))
-    more = draw(st.one_of(st.just({}), conditions(issuer)))
-    pin = draw(pins(issuer))
-    when: dict[str, Any] = {"when": {**pin, **more}}
-    if draw(st.integers(0, 3)) == 0:
-        others = draw(st.lists(st.tuples(pins(issuer), conditions(issuer)), max_size=2))
-        alternatives = [{**other, **further} for other, further in others]
-        when = {"when_any": [pin, *alternatives], **({"when": more} if more else {})}
-    elif draw(st.booleans()):
-        when["when_any"] = draw(any_of(issuer))
-    return {
-        "issuer": issuer,
-        **when,
-        "grant": draw(st.lists(grants(issuer), min_size=1, max_size=2)),
-        **draw(spans()),
-        **draw(
-            st.fixed_dictionaries(
-                {},
-                optional={
-                    "use": st.sampled_from([issuer, [f"{issuer}-plain"], [issuer, f"{issuer}-plain"]]),
-                    "unless": conditions(issuer),
-                    "enabled": st.booleans(),
-                    "mode": st.sampled_from(["enforce", "audit"]),
-                },
-            )
-        ),
-    }
+@cache
+def whens(issuer: str) -> st.SearchStrategy[dict[str, Any]]:
+    """Conditions that pin the caller: in `when`, beside alternatives or not, or in each alternative."""
+    more = st.one_of(st.just({}), conditions(issuer))
+    others = st.lists(st.tuples(pins(issuer), conditions(issuer)), max_size=2)
+
+    def pinned(pin: dict[str, Any], further: dict[str, Any], any_of: list[dict[str, Any]] | None) -> dict[str, Any]:
+        return {"when": {**pin, **further}, **({} if any_of is None else {"when_any": any_of})}
+
+    def pinned_in_each(pin: dict[str, Any], further: dict[str, Any], ways: list[Any]) -> dict[str, Any]:
+        alternatives = [pin, *({**other, **conditions} for other, conditions in ways)]
+        return {"when_any": alternatives, **({"when": further} if further else {})}
+
+    plain = st.builds(pinned, pins(issuer), more, st.none() | any_of(issuer))
+    return st.one_of(plain, st.builds(pinned_in_each, pins(issuer), more, others))
 
 
-@st.composite
-def denies(draw: st.DrawFn) -> dict[str, Any]:
+@cache
+def rules() -> st.SearchStrategy[dict[str, Any]]:
+    def parts(issuer: str) -> st.SearchStrategy[dict[str, Any]]:
+        optional = {
+            "use": st.sampled_from([issuer, [f"{issuer}-plain"], [issuer, f"{issuer}-plain"]]),
+            "unless": conditions(issuer),
+            "enabled": st.booleans(),
+            "mode": st.sampled_from(["enforce", "audit"]),
+        }
+        head = {"issuer": st.just(issuer), "grant": st.lists(grants(issuer), min_size=1, max_size=2)}
+        return st.tuples(st.fixed_dictionaries(head, optional=optional), whens(issuer), spans()).map(merged)
+
+    return st.one_of(*map(parts, ISSUERS))
+
+
+@cache
+def denies() -> st.SearchStrategy[dict[str, Any]]:
     plain = [entry for entry in ENTRIES if "{" not in entry]
-    entry: dict[str, Any] = {
-        "repositories": draw(st.lists(st.sampled_from(plain), min_size=1, max_size=2)),
-        "actions": draw(st.lists(st.sampled_from(ACTIONS), min_size=1, max_size=3)),
-        **draw(spans()),
-        **draw(
-            st.fixed_dictionaries({}, optional={"registry": st.sampled_from(["prod", "dev"]), "enabled": st.booleans()})
-        ),
-    }
-    if draw(st.booleans()):
-        issuer = draw(st.sampled_from(ISSUERS))
-        entry["issuer"] = issuer
+    parts = st.fixed_dictionaries(
+        {
+            "repositories": st.lists(st.sampled_from(plain), min_size=1, max_size=2),
+            "actions": st.lists(st.sampled_from(ACTIONS), min_size=1, max_size=3),
+        },
+        optional={"registry": st.sampled_from(["prod", "dev"]), "enabled": st.booleans()},
+    )
+
+    def about(issuer: str) -> st.SearchStrategy[dict[str, Any]]:
         more = {"when": conditions(issuer), "unless": conditions(issuer), "use": st.just(f"{issuer}-plain")}
-        entry |= draw(st.fixed_dictionaries({}, optional=more))
-    return entry
+        return st.fixed_dictionaries({"issuer": st.just(issuer)}, optional=more)
+
+    return st.tuples(parts, spans(), st.one_of(st.just({}), *map(about, ISSUERS))).map(merged)
 
 
-@st.composite
-def policies(draw: st.DrawFn) -> dict[str, Any]:
+def merged(parts: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    return {key: value for part in parts for key, value in part.items()}
+
+
+@cache
+def policies() -> st.SearchStrategy[dict[str, Any]]:
     def named(prefix: str, entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return [{"name": f"{prefix}{number}", **entry} for number, entry in enumerate(entries)]
 
-    return compose(
-        rules=named("r", draw(st.lists(rules(), max_size=6))),
-        deny=named("d", draw(st.lists(denies(), max_size=3))),
-        maps=MAPS,
-        lists={**LISTS, "ids": ["1", "2"]},
-        conditions=draw(named_conditions()),
+    return st.builds(
+        lambda rules, denies, conditions: compose(
+            rules=named("r", rules),
+            deny=named("d", denies),
+            maps=MAPS,
+            lists={**LISTS, "ids": ["1", "2"]},
+            conditions=conditions,
+        ),
+        st.lists(rules(), max_size=6),
+        st.lists(denies(), max_size=3),
+        named_conditions(),
     )
 
 
