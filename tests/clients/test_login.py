@@ -660,7 +660,7 @@ def test_no_file_has_a_secret_after_logout(tmp_path: Path, program: str) -> None
 
 
 def test_an_interrupted_login_leaves_no_secret_in_the_temporary_directory(tmp_path: Path) -> None:
-    with vendor(refusal(503, "r", "Wait.", Retry_After="30")) as service:
+    with vendor(refusal(503, "r", "Wait.", Retry_After="2")) as service:
         environment = job(tmp_path, service, TMPDIR=str(tmp_path / "tmp"))
         (tmp_path / "tmp").mkdir()
         process = subprocess.Popen(
