@@ -363,7 +363,7 @@ AZ_REST: Final = """\
 shift
 while [ $# -gt 0 ]; do
     case $1 in
-        --method) method=$(printf %s "$2" | tr a-z A-Z) ;;
+        --method) [ "$2" = post ] ;;
         --url) url=$2 ;;
         --resource) resource=$2 ;;
         --body) body=$2 ;;
@@ -372,14 +372,15 @@ while [ $# -gt 0 ]; do
     esac || {{ echo "ERROR: unexpected: $*" >&2; exit 1; }}
     shift 2
 done
-kept="$HOME/az-token-$(printf %s "$resource" | cksum | tr -d ' ')"
+kept="$HOME/az-token-${{resource##*/}}"
 [ -e "$kept" ] || {{ found=$({program} account get-access-token --resource "$resource") || exit 1
     printf %s "$found" | jq --raw-output .accessToken >"$kept"; }}
+read -r token <"$kept"
 case $url in https://api.loganalytics.io/*) url=$LOG_ANALYTICS/${{url#https://api.loganalytics.io/}} ;; esac
 # https://github.com/Azure/azure-cli/blob/dev/src/azure-cli-core/azure/cli/core/util.py, send_raw_request:
 # the answer is printed as it is, and one that is no success is an error.
-answer=$(curl --silent --show-error --request "$method" --header "Authorization: Bearer $(cat "$kept")" \\
-    --header "Content-Type: application/json" --data-binary "$body" --write-out ' %{{http_code}}' "$url") || exit 1
+answer=$(curl --silent --show-error --header "Authorization: Bearer $token" --header "Content-Type: application/json" \\
+    --data-binary "$body" --write-out ' %{{http_code}}' "$url") || exit 1
 case ${{answer##* }} in
     2??) printf '%s\\n' "${{answer% *}}" ;;
     *) echo "ERROR: ${{answer##* }}(${{answer% *}})" >&2; exit 1 ;;

@@ -39,6 +39,7 @@ GROUPS = {
     "tests/packaging/test_pipelines.py": "policy repository",
     "tests/packaging/test_policy_repository_page.py": "policy repository",
     "tests/packaging/test_starter.py": "policy repository",
+    "tests/packaging/test_usage_workflow.py": "policy repository",
     "tests/telemetry/": "telemetry",
     "tests/soak/": "soak",
     "tests/fuzz/": "soak",
@@ -47,18 +48,19 @@ GROUPS = {
 
 SLOW_FIRST = (
     "tests/infra/",
+    "tests/packaging/",
+    "tests/policy/test_properties.py",
     "tests/soak/",
     "tests/fuzz/",
     "tests/clients/",
-    "tests/packaging/",
     "tests/telemetry/",
     "tests/e2e/",
     "tests/devstack/",
-    "tests/policy/test_properties.py",
     "tests/policy/test_all_at_once.py",
     "tests/assurance/",
+    "tests/evidence/",
 )
-"""With several workers these start first, so that nobody waits for them at the end."""
+"""With several workers these start first, the longest groups before all, so that nobody waits for them at the end."""
 
 INSTALLED_ON_DEMAND = (
     tools.DOCKER_REGISTRY,
