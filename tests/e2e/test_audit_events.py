@@ -10,6 +10,7 @@ import socket
 import time
 import uuid
 from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
@@ -40,13 +41,38 @@ PULL = "repository:web/api:pull"
 
 @pytest.fixture
 def own(upstreams: Upstreams) -> Iterator[Stack]:
-    """A service of the test's own, so that the log holds this test's events alone."""
+    """A service of the test's own, which it may load and end."""
     with Stack(upstreams) as started:
         yield started
 
 
-def written(host: HostProcess) -> list[dict[str, Any]]:
-    return list(events([host.log]))
+@pytest.fixture(scope="module")
+def shared(upstreams: Upstreams) -> Iterator[Stack]:
+    with Stack(upstreams) as started:
+        yield started
+
+
+@dataclass(frozen=True)
+class Since:
+    """A service that others have asked before, and its log from then on."""
+
+    url: str
+    host: HostProcess
+    length: int
+
+    @property
+    def log(self) -> str:
+        return self.host.log[self.length :]
+
+
+@pytest.fixture
+def service(shared: Stack) -> Since:
+    """The service that tests share, with a log that holds this test's events alone."""
+    return Since(shared.url, shared.host, len(shared.host.log))
+
+
+def written(source: HostProcess | Since) -> list[dict[str, Any]]:
+    return list(events([source.log]))
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
@@ -56,17 +82,17 @@ def wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def last(host: HostProcess) -> dict[str, Any]:
-    return written(host)[-1]
+def last(source: HostProcess | Since) -> dict[str, Any]:
+    return written(source)[-1]
 
 
-def test_an_event_leads_from_the_vended_token_to_the_job_and_back(own: Stack, issuers: IssuerServer) -> None:
+def test_an_event_leads_from_the_vended_token_to_the_job_and_back(service: Since, issuers: IssuerServer) -> None:
     token = issuers.github.token(jti="job-1")
     request_id = str(uuid.uuid4())
     form = {"grant_type": GRANT_TYPE, "subject_token": token, "scope": PULL}
     headers = {"X-Request-Id": request_id, "User-Agent": "ci/1.0", "X-Forwarded-For": "203.0.113.1, 198.51.100.7"}
-    body = plain.post(f"{own.url}/token", data=form, headers=headers).json()
-    event = last(own.host)
+    body = plain.post(f"{service.url}/token", data=form, headers=headers).json()
+    event = last(service)
     assert event["kind"] == "token"
     assert (event["outcome"], event["reason"]) == ("allow", None)
     assert event["request_id"] == request_id == body["request_id"]
@@ -86,7 +112,7 @@ def test_an_event_leads_from_the_vended_token_to_the_job_and_back(own: Stack, is
     assert event["decided_on"]["repository_id"] == claims["repository_id"]
     assert all(claims[name] == value for name, value in event["decided_on"].items())
     assert not set(event["absent"]) & set(claims)
-    assert event["policy_sha256"] == plain.get(f"{own.url}/readyz", timeout=30).json()["sha256"]
+    assert event["policy_sha256"] == plain.get(f"{service.url}/readyz", timeout=30).json()["sha256"]
     assert event["token_id"] == body["token_id"]
     assert event["token_expires_at"] == body["expires_at"]
     assert set(event["durations_ms"]) == {"policy", "verify", "decide", "claim", "mint", "total"}
@@ -96,21 +122,21 @@ def test_an_event_leads_from_the_vended_token_to_the_job_and_back(own: Stack, is
     assert event["user_agent"] == "ci/1.0"
 
 
-def test_an_explanation_is_an_event_of_its_own_kind(own: Stack, issuers: IssuerServer) -> None:
-    assert exchange(own.url, issuers.github.token(), path="/explain", scope=PULL).status_code == 200
-    event = last(own.host)
+def test_an_explanation_is_an_event_of_its_own_kind(service: Since, issuers: IssuerServer) -> None:
+    assert exchange(service.url, issuers.github.token(), path="/explain", scope=PULL).status_code == 200
+    event = last(service)
     assert (event["kind"], event["outcome"], event["token_id"]) == ("explain", "allow", None)
-    answer = exchange(own.url, issuers.github.token(), path="/explain", scope="repository:other:pull")
+    answer = exchange(service.url, issuers.github.token(), path="/explain", scope="repository:other:pull")
     assert answer.json()["allowed"] is False
-    event = last(own.host)
+    event = last(service)
     assert (event["outcome"], event["reason"]) == ("deny", "scope_not_granted")
     assert event["missing"] == ["repository:other:pull"]
 
 
-def test_a_denial_tells_the_operator_which_rule_failed_on_which_claim(own: Stack, issuers: IssuerServer) -> None:
+def test_a_denial_tells_the_operator_which_rule_failed_on_which_claim(service: Since, issuers: IssuerServer) -> None:
     token = issuers.github.token(ref="refs/heads/feature", event_name="push")
-    assert reason(exchange(own.url, token, scope=PULL)) == "no_matching_rule"
-    event = last(own.host)
+    assert reason(exchange(service.url, token, scope=PULL)) == "no_matching_rule"
+    event = last(service)
     assert {"name": "web-release", "claims": ["ref"]} in event["failed_rules"]
 
 
@@ -135,10 +161,10 @@ deny:"""
 
 
 def test_a_person_is_named_only_where_the_policy_asks_for_it(
-    own: Stack, upstreams: Upstreams, issuers: IssuerServer
+    service: Since, upstreams: Upstreams, issuers: IssuerServer
 ) -> None:
-    exchange(own.url, issuers.github.token(actor="mona-lisa"), scope=PULL)
-    assert "mona-lisa" not in own.host.log
+    exchange(service.url, issuers.github.token(actor="mona-lisa"), scope=PULL)
+    assert "mona-lisa" not in service.log
     with Stack(upstreams, policy=policy_text(upstreams) + "\naudit:\n  claims: [actor, ref]\n") as listing:
         exchange(listing.url, issuers.github.token(actor="mona-lisa"), scope=PULL)
         assert last(listing.host)["claims"] == [
@@ -157,24 +183,24 @@ def test_a_person_is_named_only_where_the_policy_asks_for_it(
     ],
 )
 def test_a_token_that_is_refused_is_named_by_its_digest_and_by_nothing_that_it_says(
-    own: Stack, issuers: IssuerServer, changes: dict[str, Any], expected: str
+    service: Since, issuers: IssuerServer, changes: dict[str, Any], expected: str
 ) -> None:
     token = issuers.github.token(claims=changes, repository="contoso/not-verified")
-    assert reason(exchange(own.url, token, scope=PULL)) == expected
-    event = last(own.host)
+    assert reason(exchange(service.url, token, scope=PULL)) == expected
+    event = last(service)
     assert event["reason"] == expected
     assert event["subject_token_sha256"] == hashlib.sha256(token.encode()).hexdigest()
     assert (event["caller"], event["subject_token_id"]) == ([], None) or expected == "claim_missing"
 
 
-def test_a_request_without_a_sound_shape_writes_no_event(own: Stack, issuers: IssuerServer) -> None:
+def test_a_request_without_a_sound_shape_writes_no_event(service: Since, issuers: IssuerServer) -> None:
     token = issuers.github.token()
-    assert exchange(own.url, token, scope="not a scope").status_code == 400
-    assert exchange(own.url, token, scope="repository:*:pull").status_code == 400
-    assert plain.post(f"{own.url}/token", data={"grant_type": "x"}, timeout=30).status_code == 400
-    assert plain.get(f"{own.url}/token", timeout=30).status_code == 405
-    assert plain.post(f"{own.url}/nothing", timeout=30).status_code == 404
-    assert written(own.host) == []
+    assert exchange(service.url, token, scope="not a scope").status_code == 400
+    assert exchange(service.url, token, scope="repository:*:pull").status_code == 400
+    assert plain.post(f"{service.url}/token", data={"grant_type": "x"}, timeout=30).status_code == 400
+    assert plain.get(f"{service.url}/token", timeout=30).status_code == 405
+    assert plain.post(f"{service.url}/nothing", timeout=30).status_code == 404
+    assert written(service) == []
 
 
 async def test_under_load_and_faults_events_and_answers_are_the_same_set(
@@ -209,14 +235,14 @@ async def test_under_load_and_faults_events_and_answers_are_the_same_set(
     assert len(set(answers.values())) > 4
 
 
-def test_a_caller_that_hangs_up_leaves_one_event(own: Stack, issuers: IssuerServer, registry: Registry) -> None:
-    vend(own.url, issuers.github.token(), scope=PULL)
+def test_a_caller_that_hangs_up_leaves_one_event(service: Since, issuers: IssuerServer, registry: Registry) -> None:
+    vend(service.url, issuers.github.token(), scope=PULL)
     registry.board.set("token", Fault(delay=1))
     for number in range(10):
-        hang_up(own.url, issuers.github.token(), f"gone-{number}")
-    wait_for(lambda: len(written(own.host)) >= 11)
+        hang_up(service.url, issuers.github.token(), f"gone-{number}")
+    wait_for(lambda: len(written(service)) >= 11)
     time.sleep(1)
-    gone = Counter(event["request_id"] for event in written(own.host) if event["request_id"].startswith("gone-"))
+    gone = Counter(event["request_id"] for event in written(service) if event["request_id"].startswith("gone-"))
     assert gone == {f"gone-{number}": 1 for number in range(10)}
 
 
@@ -260,23 +286,23 @@ def test_an_instance_that_is_told_to_end_writes_the_events_of_what_it_leaves_unf
 
 
 def test_a_grant_wider_than_asked_is_a_security_event_beside_the_requests_own(
-    own: Stack, issuers: IssuerServer, registry: Registry
+    service: Since, issuers: IssuerServer, registry: Registry
 ) -> None:
     wide = [{"type": "repository", "name": "web/api", "actions": ["pull", "delete"]}]
     registry.tokens.tamper = lambda claims: {**claims, "access": wide}
-    assert reason(exchange(own.url, issuers.github.token(), scope=PULL)) == "registry_grant_wider"
-    security = [event for event in written(own.host) if event["kind"] == "security"]
-    requests = [event for event in written(own.host) if event["kind"] == "token"]
+    assert reason(exchange(service.url, issuers.github.token(), scope=PULL)) == "registry_grant_wider"
+    security = [event for event in written(service) if event["kind"] == "security"]
+    requests = [event for event in written(service) if event["kind"] == "token"]
     assert [event["event"] for event in security] == ["registry_grant_wider"]
     assert [event["reason"] for event in requests] == ["registry_grant_wider"]
     assert security[0]["request_id"] == requests[0]["request_id"]
 
 
-def test_a_hostile_caller_cannot_forge_a_line(own: Stack, issuers: IssuerServer) -> None:
+def test_a_hostile_caller_cannot_forge_a_line(service: Since, issuers: IssuerServer) -> None:
     forged = json.dumps({"schema": 1, "kind": "token", "outcome": "allow"})
     headers = {"User-Agent": f"x\\n{forged}", "X-Forwarded-For": f'"{forged}"'}
     token = issuers.github.token(jti=f"x\nINFO vending.audit {forged}\r\n\u2028", repository=f"\n{forged}")
     form = {"grant_type": GRANT_TYPE, "subject_token": token, "scope": PULL}
-    assert plain.post(f"{own.url}/token", data=form, headers=headers).status_code == 200
-    (event,) = written(own.host)
+    assert plain.post(f"{service.url}/token", data=form, headers=headers).status_code == 200
+    (event,) = written(service)
     assert event["subject_token_id"].startswith("x\nINFO vending.audit {")
