@@ -238,6 +238,25 @@ async def test_claims_purge_the_table_from_time_to_time_without_waiting_for_it(
         await asyncio.sleep(0.1)
 
 
+async def test_an_instance_that_finds_little_to_delete_searches_the_table_less_often(
+    store: TableStore, front: TableFront, clock: Time
+) -> None:
+    """A search reads the whole table: a thousand instances that all search every ten minutes would use it up."""
+
+    async def searches_within(seconds: float) -> int:
+        """Claim every ten minutes for so long, and return how often the table was searched."""
+        before = len(front.headers)
+        for _ in range(round(seconds / 600)):
+            clock.ahead += 600
+            assert await store.claim(new_key(), new_owner(), clock.now() + 86_400)
+            await asyncio.sleep(0.05)  # A search goes on behind the claim.
+        return sum(method == "GET" for method, _ in front.headers[before:])
+
+    assert await searches_within(1800) == 2  # After 10 minutes at most, and 20 minutes after that.
+    assert await searches_within(9000) == 2  # After 40 and 80 minutes.
+    assert await searches_within(8 * 3600) == 2  # After 160 minutes, and four hours after that.
+
+
 async def test_a_purge_that_fails_is_no_failure_of_the_claim(
     store: TableStore, front: TableFront, clock: Time, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -39,6 +39,10 @@ _PARTITION_DIGITS: Final = 2
 """256 partitions, by the key's first byte: spread over servers, and no claim waits for another one's partition."""
 
 _PURGE_SECONDS: Final = 600.0
+_LONGEST_PURGE_SECONDS: Final = 4 * 3600.0
+_WORTH_A_SEARCH: Final = 5_000
+"""Claims. A search reads the whole table; an instance that found fewer to delete waits twice as long for its next one.
+So however many instances there are, the table is searched about once for so many claims."""
 _PURGE_LIMIT_SECONDS: Final = 120.0
 _PURGE_MARGIN_SECONDS: Final = 600.0
 """Claims are deleted this long after they expired: an instance whose clock is behind must still find them."""
@@ -73,6 +77,7 @@ class TableStore:
         self._budget_seconds = budget_seconds
         # Instances that start together must not all purge at the same moment.
         self._purge_at = clock.monotonic() + _PURGE_SECONDS * random.random()  # noqa: S311 - no secret
+        self._purge_pause = _PURGE_SECONDS
         self._purging: asyncio.Task[None] | None = None
 
     async def claim(self, key: str, owner: str, expires_at: float) -> bool:
@@ -207,16 +212,20 @@ class TableStore:
 
     def _purge_sometimes(self) -> None:
         if self._clock.monotonic() >= self._purge_at and (self._purging is None or self._purging.done()):
-            self._purge_at = self._clock.monotonic() + _PURGE_SECONDS
+            self._purge_at = self._clock.monotonic() + self._purge_pause
             self._purging = asyncio.create_task(self._purge_in_background())
 
     async def _purge_in_background(self) -> None:
         """Purge for a while; whatever goes wrong is only a delay."""
         try:
             async with asyncio.timeout(_PURGE_LIMIT_SECONDS):
-                await self.purge()
+                deleted = await self.purge()
         except (Refusal, TimeoutError) as error:
             note(logging.WARNING, "replay_purge_failed", error=str(error) or type(error).__name__)
+            return
+        longer = min(2 * self._purge_pause, _LONGEST_PURGE_SECONDS)
+        self._purge_pause = _PURGE_SECONDS if deleted >= _WORTH_A_SEARCH else longer
+        self._purge_at = self._clock.monotonic() + self._purge_pause
 
 
 def _already_exists(answer: Answer) -> bool:
