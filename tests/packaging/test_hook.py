@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.tools import python_environment
+from tests.packaging.environments import installers
 from tests.packaging.origin import git
 from vending.cli.main import main
 
@@ -39,7 +39,7 @@ def hooks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_hook_runs_where_the_policy_changes_and_stops_what_is_wrong(
     hooks: Path, offline: Mapping[str, str], tmp_path: Path
 ) -> None:
-    program = python_environment("packaging-venv", Path(__file__).parent / "requirements-tools.txt").parent
+    program = installers()
     place = tmp_path / "repository"
     assert main(["init", str(place), "--ci", "github"]) == 0
     (place / ".pre-commit-config.yaml").write_text(

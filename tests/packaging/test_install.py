@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from devstack import tools
-from tests.clients.tools import python_environment
-from tests.packaging.environments import environment, installed_packages
+from tests.packaging import environments
 from vending import __version__
 
 pytestmark = pytest.mark.process
@@ -40,7 +39,7 @@ def interpreters() -> list[str]:
 def tool(request: pytest.FixtureRequest, wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`acr-vending` in an environment that has the wheel and what it requires, and nothing of the function."""
     tools.may_install("an environment with the wheel's requirements")
-    return environment(tmp_path_factory.mktemp("environment"), request.param, wheel) / "acr-vending"
+    return environments.environment(tmp_path_factory.mktemp("environment"), request.param, wheel) / "acr-vending"
 
 
 def run(tool: Path, *arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -51,7 +50,7 @@ def run(tool: Path, *arguments: str | Path, cwd: Path) -> subprocess.CompletedPr
 
 def test_the_tool_works_without_the_functions_packages(tool: Path, tmp_path: Path) -> None:
     assert run(tool, "--version", cwd=tmp_path).stdout == f"acr-token-vending {__version__}\n"
-    present = installed_packages(tool.parent)
+    present = environments.installed_packages(tool.parent)
     assert not [name for name in ("azure-", "httpx", "msal", "aiohttp") if f"\n{name}" in present]
     policy, tests = ROOT / "policy.yaml", ROOT / "policy.tests.yaml"
     for arguments in (
@@ -91,7 +90,7 @@ def test_the_credential_helper_is_installed_and_is_the_file_that_runs_by_itself(
 @pytest.fixture(scope="module")
 def installers() -> Path:
     """The folder of programs with pipx and uvx."""
-    return python_environment("packaging-venv", Path(__file__).parent / "requirements-tools.txt").parent
+    return environments.installers()
 
 
 def test_pipx_installs_the_tool_by_itself(installers: Path, wheel: Path, tmp_path: Path) -> None:
@@ -115,11 +114,9 @@ def test_uvx_runs_the_tool_without_installing_it(
     installers: Path, wheel: Path, interpreter: str, tmp_path: Path
 ) -> None:
     variables = {
-        **os.environ,
+        **environments.uv_variables(),
         "PATH": f"{installers}:{os.environ['PATH']}",
         "HOME": str(tmp_path),
-        "UV_CACHE_DIR": str(tools.TOOLS_DIRECTORY / "uv-cache"),
-        "UV_LINK_MODE": "copy",
     }
     command = ["uvx", "--quiet", "--python", interpreter, "--from", str(wheel), "acr-vending"]
     for arguments, wanted in (
