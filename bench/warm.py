@@ -131,7 +131,7 @@ def _goals(levels: dict[int, _Level], signature: float) -> list[Row]:
             "p99 / median of vends, 16 at once",
             tails,
             "times",
-            most(3, "other work on the machine, and the collector of garbage"),
+            most(3, "other work on the machine"),
         ),
         Row("time of vends / time of bare POSTs, 16 at once", sixteen, "times", most(2.2, _SIXTEEN)),
         Row("median of a vend / of a bare POST, 1 at once", one.ratios, "times", most(2.5, _LATENCY)),

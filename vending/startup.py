@@ -103,7 +103,7 @@ def settle() -> None:
     """Take all that is there out of the garbage collector's sight, and let it begin less often; call it once.
 
     After the first token the modules, the policy and the clients are there to stay. A walk over them stopped all
-    requests for some 100 ms and, with Python's thresholds, a tenth of all CPU time went into walks. What a request
+    requests for 50 to 100 ms and, with Python's thresholds, a tenth of all CPU time went into walks. What a request
     makes has few cycles, and reference counts free the rest; so they free a policy that another one replaces.
     """
     gc.freeze()
