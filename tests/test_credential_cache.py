@@ -273,6 +273,21 @@ async def test_prefetched_credential_is_joined_and_kept(cache: RenewingCache[str
     assert source.calls == 1
 
 
+@pytest.mark.parametrize("steps", range(4))
+async def test_load_that_is_decided_on_while_a_prefetch_ends_does_not_ask_again(
+    cache: RenewingCache[str], source: Source, steps: int
+) -> None:
+    source.gate.clear()
+    prefetch = cache.prefetch("key", source)
+    await settle()
+    loop = asyncio.get_running_loop()
+    loop.call_soon(source.gate.set)
+    for _ in range(steps):  # The prefetch ends before, with, or after the decision to load.
+        await asyncio.sleep(0)
+    assert await cache.get("key", source) is await prefetch
+    assert source.calls == 1
+
+
 async def test_nothing_is_prefetched_where_a_credential_is_usable_or_on_its_way(
     cache: RenewingCache[str], source: Source
 ) -> None:

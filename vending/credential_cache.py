@@ -91,17 +91,18 @@ class RenewingCache(Generic[K]):
             standing = self._standing(key)
             if standing is not None:
                 raise Refusal(standing.reason, standing.description)
-            return await self._flights.wait(key, lambda: self._load(key, load))
+            return await self._flights.wait(key, lambda: self._load(key, load, entry))
         moment = self._clock.monotonic()
         if self._clock.since(entry.loaded) >= entry.life * _RENEW_AT_FRACTION and moment >= entry.renew_from:
             entry.renew_from = moment + _RENEWAL_PAUSE_SECONDS
-            self._flights.start(key, lambda: self._renew(key, load))
+            self._flights.start(key, lambda: self._renew(key, load, entry))
         return entry.credential
 
     def warm(self, key: K, load: Callable[[], Coroutine[Any, Any, Credential]]) -> None:
         """Start loading if nothing usable is there; whoever calls `get` meanwhile joins."""
         if not self._usable(key) and self._standing(key) is None:
-            self._flights.start(key, lambda: self._load(key, load))
+            known = self._entries.get(key)
+            self._flights.start(key, lambda: self._load(key, load, known))
 
     def prefetch(self, key: K, load: Callable[[], Coroutine[Any, Any, Credential]]) -> asyncio.Task[Credential | None]:
         """Begin to load what somebody may need soon; whoever needs it meanwhile waits for this first.
@@ -128,7 +129,7 @@ class RenewingCache(Generic[K]):
             return entry.credential
         if key not in self._flights and not may_load():
             return None
-        return await self._flights.wait(key, lambda: self._load(key, load))
+        return await self._flights.wait(key, lambda: self._load(key, load, entry))
 
     def _usable(self, key: K) -> bool:
         entry = self._entries.get(key)
@@ -158,14 +159,19 @@ class RenewingCache(Generic[K]):
         self._keep(key, credential)
         return credential
 
-    async def _load(self, key: K, load: Callable[[], Coroutine[Any, Any, Credential]]) -> Credential:
-        known = self._entries.get(key)
+    async def _load(
+        self, key: K, load: Callable[[], Coroutine[Any, Any, Credential]], known: _Entry | None
+    ) -> Credential:
+        """Load, unless a prefetch brings another entry than `known`, which was there when loading was decided on.
+
+        Whoever replaces a credential must not get it back.
+        """
         prefetch = self._prefetches.under_way(key)
         if prefetch is not None:
             await asyncio.wait([prefetch])
-            entry = self._entries.get(key)
-            if entry is not None and entry is not known:  # Whoever replaces a credential must not get it back.
-                return entry.credential
+        entry = self._entries.get(key)
+        if entry is not None and entry is not known:
+            return entry.credential
         try:
             credential = await load()
         except Refusal as refusal:
@@ -184,9 +190,9 @@ class RenewingCache(Generic[K]):
             del self._entries[stale]
         self._entries[key] = _Entry(credential, loaded, credential.expires_at - loaded.now)
 
-    async def _renew(self, key: K, load: Callable[[], Coroutine[Any, Any, Credential]]) -> Credential:
+    async def _renew(self, key: K, load: Callable[[], Coroutine[Any, Any, Credential]], known: _Entry) -> Credential:
         try:
-            return await self._load(key, load)
+            return await self._load(key, load, known)
         except Exception as error:
             entry = self._entries.get(key)
             if entry is not None and isinstance(error, Refusal) and error.retry_after is not None:
