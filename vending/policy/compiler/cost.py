@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from vending.policy.engine.policy import Deny, IssuerRules, Rule
     from vending.policy.engine.repositories import Template
 
-MAX_RULES: Final = 1_500
+MAX_RULES: Final = 1_100
 """Rules that one token may have to be compared with, their alternatives and the patterns in their conditions counted:
 those of a company that writes a thousand rules without any value that tells its repositories apart."""
 
