@@ -64,6 +64,14 @@ def browser(page: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[we
 def _cleared(browser: webdriver.Chrome) -> None:
     browser.execute_script("document.querySelectorAll('dialog[open]').forEach((one) => one.close())")
     browser.find_element(By.ID, "clear").click()
+    wait_for_the_page(browser)
+
+
+def wait_for_the_page(browser: webdriver.Chrome) -> None:
+    """Wait until what was entered or cleared is shown: the page writes its table anew in a later task."""
+    browser.execute_async_script(
+        "const done = arguments[0]; setTimeout(() => requestAnimationFrame(() => requestAnimationFrame(done)))"
+    )
 
 
 def callers(browser: webdriver.Chrome) -> list[str]:
@@ -76,7 +84,7 @@ def columns(browser: webdriver.Chrome) -> list[str]:
 
 def type_into(browser: webdriver.Chrome, field: str, text: str) -> None:
     browser.find_element(By.ID, field).send_keys(text)
-    browser.execute_async_script("const done = arguments[0]; requestAnimationFrame(() => requestAnimationFrame(done))")
+    wait_for_the_page(browser)
 
 
 def test_a_repository_leads_to_its_callers(browser: webdriver.Chrome) -> None:
