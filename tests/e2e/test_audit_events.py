@@ -25,9 +25,10 @@ from devstack.policy import policy_text
 from devstack.stack import Stack
 from tests.support.caller import GRANT_TYPE, exchange, reason, vend
 from tests.support.recorder import events
+from tests.support.waiting import wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from devstack.host.processes import HostProcess
     from devstack.issuer.server import IssuerServer
@@ -73,13 +74,6 @@ def service(shared: Stack) -> Since:
 
 def written(source: HostProcess | Since) -> list[dict[str, Any]]:
     return list(events([source.log]))
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def last(source: HostProcess | Since) -> dict[str, Any]:

@@ -12,9 +12,10 @@ from devstack.stack import Stack
 from tests.support.caller import exchange, vend
 from tests.support.ingestion import Ingestion
 from tests.support.recorder import events
+from tests.support.waiting import wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from devstack.issuer.server import IssuerServer
     from devstack.stack import Upstreams
@@ -45,13 +46,6 @@ def settings(upstreams: Upstreams, ingestion: Ingestion) -> dict[str, str]:
         "REQUESTS_CA_BUNDLE": ca,
         "SSL_CERT_FILE": ca,
     }
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def test_spans_counters_durations_and_ages_arrive_with_the_apps_own_identity(

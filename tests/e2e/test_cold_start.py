@@ -12,7 +12,8 @@ import pytest
 
 from devstack import plain
 from devstack.stack import PROJECT, Stack, Upstreams
-from tests.support.caller import GRANT_TYPE
+from tests.support.caller import GRANT_TYPE, exchange, vend
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.e2e
 
@@ -71,18 +72,12 @@ def test_what_the_start_made_is_kept_from_the_collector_after_the_first_token_an
             frozen, threshold = plain.get(f"{stack.url}/collector").json()
             return frozen, threshold
 
-        def vend(token: str) -> int:
-            form = {"grant_type": GRANT_TYPE, "subject_token": token, "scope": "repository:web/api:pull"}
-            return plain.post(f"{stack.url}/token", data=form).status_code
-
         assert plain.get(f"{stack.url}/readyz").status_code == 200
-        assert vend("no.token.atall") == 400
+        assert exchange(stack.url, "no.token.atall").status_code == 400
         time.sleep(0.2)
         before = collector()
-        assert vend(stack.issuers.github.token()) == 200
-        deadline = time.monotonic() + 10
-        while collector() == before and time.monotonic() < deadline:
-            time.sleep(0.02)
+        vend(stack.url, stack.issuers.github.token(), scope="repository:web/api:pull")
+        wait_for(lambda: collector() != before)
         frozen, threshold = collector()
         assert (before[0], frozen > 50_000) == (0, True)
         assert threshold > before[1]
