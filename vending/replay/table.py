@@ -212,7 +212,6 @@ class TableStore:
 
     def _purge_sometimes(self) -> None:
         if self._clock.monotonic() >= self._purge_at and (self._purging is None or self._purging.done()):
-            self._purge_at = self._clock.monotonic() + self._purge_pause
             self._purging = asyncio.create_task(self._purge_in_background())
 
     async def _purge_in_background(self) -> None:
@@ -222,10 +221,11 @@ class TableStore:
                 deleted = await self.purge()
         except (Refusal, TimeoutError) as error:
             note(logging.WARNING, "replay_purge_failed", error=str(error) or type(error).__name__)
-            return
-        longer = min(2 * self._purge_pause, _LONGEST_PURGE_SECONDS)
-        self._purge_pause = _PURGE_SECONDS if deleted >= _WORTH_A_SEARCH else longer
-        self._purge_at = self._clock.monotonic() + self._purge_pause
+        else:
+            longer = min(2 * self._purge_pause, _LONGEST_PURGE_SECONDS)
+            self._purge_pause = _PURGE_SECONDS if deleted >= _WORTH_A_SEARCH else longer
+        finally:
+            self._purge_at = self._clock.monotonic() + self._purge_pause
 
 
 def _already_exists(answer: Answer) -> bool:
