@@ -308,11 +308,7 @@ def _readable(values: dict[str, JsonValue]) -> dict[str, JsonValue]:
     """Leave out what other readers of JSON refuse: half a surrogate pair, which no replacement would decide like."""
     if not _SURROGATE.search(_UNESCAPED.encode(values)):
         return values
-    return {
-        name: value
-        for name, value in values.items()
-        if not _SURROGATE.search(json.dumps([name, value], ensure_ascii=False))
-    }
+    return {name: value for name, value in values.items() if not _SURROGATE.search(_UNESCAPED.encode([name, value]))}
 
 
 def length_of(granted: Iterable[str]) -> int:

@@ -6,7 +6,6 @@ It says what the running app keeps from callers: rules and repositories that are
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from vending.acr import scope as scopes
 from vending.cli.frame import add_command
 from vending.cli.inputs import load_policy, now, parse_scope, parse_time, read_claims, read_token
 from vending.cli.report import FINDINGS, FINE, Cell, Report, UsageError, count, line
+from vending.clock import timestamp
 from vending.errors import Refusal
 from vending.oidc.claims import check_claims
 from vending.oidc.issuer_url import near_miss
@@ -137,7 +137,7 @@ def run(arguments: argparse.Namespace) -> Report:
     notes = _notes(issuer, claims, moment, is_token=peeked is not None)
     traced = trace(policy, VerifiedClaims(issuer.name, claims), registry.name, asked, moment)
     shown = _choose(traced, arguments.rule, everything=arguments.all)
-    case = _Case(traced, shown, issuer, registry, _timestamp(moment), tuple(notes), _places(loaded))
+    case = _Case(traced, shown, issuer, registry, timestamp(moment), tuple(notes), _places(loaded))
     return Report(FINE if traced.decision.allowed else FINDINGS, data=_data(case), body=tuple(_body(case)))
 
 
@@ -394,7 +394,3 @@ def _scopes(listed: Iterable[Scope]) -> str:
 
 def _value(value: JsonValue) -> str:
     return json.dumps(value)
-
-
-def _timestamp(moment: float) -> str:
-    return datetime.datetime.fromtimestamp(moment, datetime.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

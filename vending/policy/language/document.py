@@ -125,8 +125,8 @@ class Document:
         return source if isinstance(source, str) else None
 
     def file_of(self, path: Location) -> str | None:
-        """Return the file that an entry (section and name or index) was written in; None for a policy that is one file
-        as it is written, and where a compiled policy does not say."""
+        """Return the file that an entry (section and name or index) was written in; None for a policy that is a single
+        file, and where a compiled policy does not say."""
         part = self.parts.get(path[:2]) or self.parts.get(path[:1])
         if part:
             return part[0].file_of(part[1]) or (part[0].name if part[0].name != self.name else None)
