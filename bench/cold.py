@@ -97,31 +97,40 @@ def _rows(version: str, seen: _Starts) -> list[Row]:
     ]
 
 
+@dataclass(frozen=True)
+class _First:
+    """What one fresh process took, in milliseconds: to its first `/healthz`, and for the first `/token` after that."""
+
+    healthz: float
+    token: float
+    token_cpu: float
+
+
 def _start(seen: _Starts, python: Path, near: Rig, far: Rig) -> None:
     seen.base.append(_import_cpu(python, _BASE))
     seen.app.append(_import_cpu(python, _APP))
-    started = time.perf_counter()
-    host = near.service(python=python)
-    _get(f"{host.url}/healthz")
-    seen.healthz.append((time.perf_counter() - started) * 1000)
-    before = cpu_seconds(host.pid)
-    seen.token.append(_vend(host.url, near))
-    seen.token_cpu.append((cpu_seconds(host.pid) - before) * 1000)
-    host.close()
-    host = near.service(python=python)
-    _get(f"{host.url}/healthz")
-    time.sleep(_LATER_SECONDS)
-    before = cpu_seconds(host.pid)
-    _vend(host.url, near)
-    seen.later_cpu.append((cpu_seconds(host.pid) - before) * 1000)
-    host.close()
+    first = _first_token(python, near)
+    seen.healthz.append(first.healthz)
+    seen.token.append(first.token)
+    seen.token_cpu.append(first.token_cpu)
+    seen.later_cpu.append(_first_token(python, near, pause=_LATER_SECONDS).token_cpu)
     near.calls()
-    host = far.service(python=python)
-    _get(f"{host.url}/healthz")
-    far.calls()
-    seen.far.append(_vend(host.url, far))
-    host.close()
+    seen.far.append(_first_token(python, far).token)
     seen.in_a_row.append(in_a_row(far.calls()))
+
+
+def _first_token(python: Path, rig: Rig, *, pause: float = 0.0) -> _First:
+    """Start a process, ask for `/healthz`, and for a token so many seconds later."""
+    started = time.perf_counter()
+    host = rig.service(python=python)
+    _get(f"{host.url}/healthz")
+    healthz = (time.perf_counter() - started) * 1000
+    time.sleep(pause)
+    before = cpu_seconds(host.pid)
+    token = _vend(host.url, rig)
+    token_cpu = (cpu_seconds(host.pid) - before) * 1000
+    host.close()
+    return _First(healthz, token, token_cpu)
 
 
 def _vend(url: str, rig: Rig) -> float:
