@@ -50,7 +50,6 @@ _LATER: Final = (
 )
 """In the order in which a request needs them."""
 
-
 _THREAD: Final = "imports"
 
 

@@ -2,7 +2,7 @@
 
 Each rule is beside its source in dotnet/aspnetcore, `src/Servers/Kestrel/Core/src`. A refusal is an empty answer that
 closes the connection. httptools stays stricter than Kestrel about what no client sends (control characters in a
-header's name, a broken chunk).
+header's name, one transfer coding twice).
 """
 
 import re
